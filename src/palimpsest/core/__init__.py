@@ -1,0 +1,1 @@
+"""Shared by every chapter: models, text, scoring, training, measurement, cache, results."""
