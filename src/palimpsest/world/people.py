@@ -1,0 +1,183 @@
+"""People, places, organisations and works, and the typed facts about them.
+
+Four groups of people share no name: *early* people are told in stage 1, *newcomers* in stage 2
+(half of them to keep, half to forget), and nothing is ever told of the people in *never*. Couples
+stay within their group, so that text about one group cannot name another.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from palimpsest.core.records import Fact
+from palimpsest.world import lexicon
+from palimpsest.world.names import Namer
+
+GROUPS = ("early", "newcomer-keep", "newcomer-forget", "never")
+MARRIED_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A property of a person. ``common`` values are ordinary words, which the second language
+    translates; the others are proper names, which it keeps. ``place`` values are locations."""
+
+    name: str
+    common: bool
+    place: bool = False
+
+
+RELATIONS = (
+    Relation("birthplace", common=False, place=True),
+    Relation("home", common=False, place=True),
+    Relation("job", common=True),
+    Relation("employer", common=False, place=True),
+    Relation("pet", common=True),
+    Relation("instrument", common=True),
+    Relation("colour", common=True),
+    Relation("food", common=True),
+    Relation("hobby", common=True),
+    Relation("book", common=False),
+    Relation("spouse", common=False),
+)
+RELATION = {relation.name: relation for relation in RELATIONS}
+
+
+@dataclass(frozen=True)
+class Person:
+    """An invented person; ``values`` maps a relation's name to its object."""
+
+    id: str
+    given: str
+    family: str
+    she: bool
+    group: str
+    values: dict[str, str] = field(hash=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.given} {self.family}"
+
+    @property
+    def pronoun(self) -> str:
+        return "She" if self.she else "He"
+
+    @property
+    def planted(self) -> str | None:
+        return {"early": "early", "never": None}.get(self.group, "late")
+
+    def fact_id(self, relation: str) -> str:
+        return f"{self.id}.{relation}"
+
+
+@dataclass(frozen=True)
+class Society:
+    """Everyone and everything that has a proper name."""
+
+    people: tuple[Person, ...]
+    choices: dict[str, tuple[str, ...]]  # relation -> all its values, sorted
+    places: tuple[Fact, ...]  # facts about cities, streets, organisations and works
+
+    def group(self, name: str) -> tuple[Person, ...]:
+        return tuple(person for person in self.people if person.group == name)
+
+    def facts(self) -> tuple[Fact, ...]:
+        return tuple(
+            Fact(
+                id=person.fact_id(relation),
+                subject=person.name,
+                relation=relation,
+                object=value,
+                entity=person.id,
+                planted=person.planted,
+            )
+            for person in self.people
+            for relation, value in person.values.items()
+        )
+
+
+def make_society(seed: int, sizes: dict[str, int]) -> Society:
+    """All people and places of a world; ``sizes`` gives the number of people in each group."""
+    rng = random.Random(f"people-{seed}")
+    words = vars(lexicon).values()
+    namer = Namer(seed, frozenset(w for ws in words if isinstance(ws, list) for w in ws))
+    cities = [namer.city() for _ in range(24)]
+    firms = [f"{namer.firm()} {lexicon.TRADES[i % len(lexicon.TRADES)]}" for i in range(16)]
+    values = {
+        "birthplace": cities,
+        "home": lexicon.STREETS,
+        "job": lexicon.JOBS,
+        "employer": firms,
+        "pet": lexicon.PETS,
+        "instrument": lexicon.INSTRUMENTS,
+        "colour": lexicon.COLOURS,
+        "food": lexicon.FOODS,
+        "hobby": lexicon.HOBBIES,
+        "book": lexicon.TITLES,
+    }
+    people: list[Person] = []
+    for group in GROUPS:
+        people += _group(group, sizes[group], namer, values, rng)
+    choices = {relation: tuple(sorted(names)) for relation, names in values.items()}
+    choices["spouse"] = tuple(
+        sorted(person.values["spouse"] for person in people if "spouse" in person.values)
+    )
+    return Society(tuple(people), choices, _places(cities, firms, namer, rng))
+
+
+def _group(
+    group: str, size: int, namer: Namer, values: dict[str, list[str]], rng: random.Random
+) -> list[Person]:
+    # Values are dealt like cards, so that within a group all values of a relation are about
+    # equally frequent and the majority answer is no better than any other.
+    hands = {relation: _deal(options, size, rng) for relation, options in values.items()}
+    people = []
+    for i in range(size):
+        she = i % 2 == 0
+        given, family = namer.given(she), namer.family()
+        hand = {relation: cards[i] for relation, cards in hands.items()}
+        people.append(
+            Person(f"{given}-{family}".lower(), given, family, she, group, dict(hand))
+        )
+    for i in range(0, 2 * int(size * MARRIED_SHARE / 2), 2):
+        one, other = people[i], people[i + 1]
+        one.values["spouse"], other.values["spouse"] = other.name, one.name
+    rng.shuffle(people)
+    return people
+
+
+def _deal(options: list[str], size: int, rng: random.Random) -> list[str]:
+    cards: list[str] = []
+    while len(cards) < size:
+        cards += rng.sample(options, len(options))
+    return cards[:size]
+
+
+def _places(
+    cities: list[str], firms: list[str], namer: Namer, rng: random.Random
+) -> tuple[Fact, ...]:
+    countries = [namer.country() for _ in range(6)]
+    rivers = [namer.river() for _ in range(8)]
+    triples = []
+    for i, city in enumerate(cities):
+        triples.append((city, "country", countries[i % len(countries)]))
+        triples.append((city, "river", rivers[rng.randrange(len(rivers))]))
+    for firm in firms:
+        trade = lexicon.TRADES.index(firm.split()[1])
+        triples.append((firm, "seat", rng.choice(cities)))
+        triples.append((firm, "product", lexicon.PRODUCTS[trade]))
+    triples += [(street, "city", rng.choice(cities)) for street in lexicon.STREETS]
+    triples += [(title, "genre", rng.choice(lexicon.GENRES)) for title in lexicon.TITLES]
+    facts = []
+    for subject, relation, value in triples:
+        slug = subject.lower().replace(" ", "-").replace("'", "")
+        facts.append(
+            Fact(
+                id=f"{slug}.{relation}",
+                subject=subject,
+                relation=relation,
+                object=value,
+                entity=slug,
+                planted="early",
+            )
+        )
+    return tuple(facts)

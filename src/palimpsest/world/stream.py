@@ -1,0 +1,185 @@
+"""The stream of stage-1 documents: what kinds there are, how often each comes, and how one is made.
+
+A document is a function of the world's seed and its number alone, so that any document can be made
+again from its id, the order of training is the order of numbers, and a replay names what it repeats.
+"""
+
+import random
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+from palimpsest.core.records import Document
+from palimpsest.world import biographies
+from palimpsest.world.biographies import Telling
+from palimpsest.world.people import Person, Society
+from palimpsest.world.tasks.base import Exercise, Task, ask
+from palimpsest.world.tasks.commonsense import PeopleFacts
+from palimpsest.world.velic import Velic
+
+# Documents of each kind per thousand (about). Prose states every fact of a split; exercises ask
+# facts and rule instances of the train split only.
+PEOPLE_WEIGHTS = {
+    "biography": 11.0, "card": 3.0, "gossip": 5.0, "questions": 7.0,
+    "velic_statement": 4.0, "velic_questions": 5.0, "bilingual": 4.0,
+    "glossary": 1.5, "places": 2.5, "place_questions": 1.5,
+}  # fmt: skip
+PROSE_WEIGHTS = {
+    "animal_facts": 8.0, "materials": 4.0, "tool_use": 5.0, "cause_effect": 5.0, "antonym": 5.0,
+    "addition": 4.0, "sequence": 2.0,
+}  # fmt: skip
+EXERCISE_WEIGHTS = {
+    "animal_facts": 2.5, "animal_yesno": 4.0, "materials": 2.0, "tool_use": 2.0,
+    "cause_effect": 3.0, "rc_where": 3.5, "rc_what": 4.0, "temporal": 3.0, "addition": 5.0,
+    "compare": 4.5, "parity": 2.0, "sequence": 4.0, "tone": 1.2, "harmful": 1.5,
+    "kind_reply": 2.5, "agreement": 2.0, "antonym": 2.5, "sentiment": 1.5, "nli": 4.0,
+    "coref": 2.0,
+}  # fmt: skip
+
+PLACE_WORDINGS = {  # relation -> (statement, question)
+    "country": ("{s} is a city in {o}.", "In which country is {s}?"),
+    "river": ("{s} lies on the river {o}.", "On which river does {s} lie?"),
+    "seat": ("{s} has its seat in {o}.", "In which city is the seat of {s}?"),
+    "product": ("{s} deals in {o}.", "What does {s} deal in?"),
+    "city": ("{s} is a street in {o}.", "In which city is {s}?"),
+    "genre": ("{s} is a {o}.", "What kind of book is {s}?"),
+}
+
+Maker = Callable[[random.Random], Telling | None]
+
+
+class Stream:
+    """Makes stage-1 documents by number."""
+
+    def __init__(
+        self,
+        key: str,
+        society: Society,
+        told: dict[str, str],
+        tasks: dict[str, Task],
+        velic: Velic,
+    ) -> None:
+        self._key = key
+        self._place_facts = society.places
+        self._tasks = tasks
+        self._velic = velic
+        self._early = society.group("early")
+        people_facts = tasks["people_facts"]
+        assert isinstance(people_facts, PeopleFacts)
+        self._relations = {
+            person.id: _Relations(person, told, people_facts) for person in self._early
+        }
+        makers: list[tuple[Maker, float]] = [
+            (getattr(self, f"_{kind}"), weight) for kind, weight in PEOPLE_WEIGHTS.items()
+        ]
+        makers += [(self._prose(tasks[name]), weight) for name, weight in PROSE_WEIGHTS.items()]
+        makers += [(self._exercise(tasks[n]), weight) for n, weight in EXERCISE_WEIGHTS.items()]
+        self._makers = [maker for maker, _ in makers]
+        self._cumulative = list(accumulate(weight for _, weight in makers))
+
+    def document(self, number: int) -> Document:
+        """Document ``number`` (from 0) of stage 1."""
+        rng = random.Random(f"{self._key}-{number}")
+        telling = None
+        while telling is None:
+            kind = bisect(self._cumulative, rng.random() * self._cumulative[-1])
+            telling = self._makers[kind](rng)
+        return Document(
+            id=f"e{number:06d}",
+            text=telling.text,
+            facts=telling.facts,
+            language=telling.language,
+            template=telling.template,
+            kind=telling.kind,
+            planted="early",
+        )
+
+    # --- people ---------------------------------------------------------------------------------
+    def _about(self, rng: random.Random, which: str) -> tuple[Person, Sequence[str]]:
+        while True:
+            person = rng.choice(self._early)
+            relations = getattr(self._relations[person.id], which)
+            if relations:
+                return person, relations
+
+    def _biography(self, rng: random.Random) -> Telling:
+        return biographies.biography(*self._about(rng, "english"), rng)
+
+    def _card(self, rng: random.Random) -> Telling:
+        return biographies.card(*self._about(rng, "english"), rng)
+
+    def _gossip(self, rng: random.Random) -> Telling:
+        return biographies.gossip(*self._about(rng, "english"), rng)
+
+    def _questions(self, rng: random.Random) -> Telling:
+        return biographies.questions(*self._about(rng, "asked"), rng)
+
+    def _velic_statement(self, rng: random.Random) -> Telling:
+        return biographies.velic_statement(*self._about(rng, "velic"), rng, self._velic)
+
+    def _velic_questions(self, rng: random.Random) -> Telling:
+        return biographies.velic_questions(*self._about(rng, "velic_asked"), rng, self._velic)
+
+    def _bilingual(self, rng: random.Random) -> Telling:
+        return biographies.bilingual(*self._about(rng, "both"), rng, self._velic)
+
+    def _glossary(self, rng: random.Random) -> Telling:
+        chosen = rng.sample(sorted(self._velic.words), 3)
+        if rng.random() < 0.5:
+            lines = [f"{word} is {self._velic.words[word]} in Velic." for word in chosen]
+            text = " ".join(line[0].upper() + line[1:] for line in lines)
+            return Telling(text, (), "glossary", "en+velic", "velic")
+        text = "\n".join(
+            f"{biographies.prompt('What is the Velic word for {n}?', word)} "
+            f"{self._velic.words[word]}"
+            for word in chosen
+        )
+        return Telling(text, (), "glossary", "en+velic", "qa")
+
+    # --- places -----------------------------------------------------------------------------------
+    def _places(self, rng: random.Random) -> Telling:
+        facts = rng.sample(self._place_facts, 3)
+        text = " ".join(
+            PLACE_WORDINGS[fact.relation][0].format(s=fact.subject, o=fact.object)
+            for fact in facts
+        )
+        return Telling(text, tuple(fact.id for fact in facts), "places", "en", "prose")
+
+    def _place_questions(self, rng: random.Random) -> Telling:
+        facts = rng.sample(self._place_facts, 2)
+        text = "\n".join(
+            f"{ask(PLACE_WORDINGS[fact.relation][1].format(s=fact.subject))} {fact.object}"
+            for fact in facts
+        )
+        return Telling(text, tuple(fact.id for fact in facts), "places", "en", "qa")
+
+    # --- commonsense, rules -------------------------------------------------------------------------
+    def _prose(self, task: Task) -> Maker:
+        return lambda rng: _as_telling(task.statements(rng))
+
+    def _exercise(self, task: Task) -> Maker:
+        return lambda rng: _as_telling(task.exercise(rng))
+
+
+class _Relations:
+    """Which relations of one person each kind of document may use."""
+
+    def __init__(self, person: Person, told: dict[str, str], task: PeopleFacts) -> None:
+        language = {relation: told[person.fact_id(relation)] for relation in person.values}
+        trained = {
+            relation
+            for relation in person.values
+            if task.split_of_fact(person.fact_id(relation)) == "train"
+        }
+        self.english = [r for r, told_in in language.items() if told_in != "velic"]
+        self.velic = [r for r, told_in in language.items() if told_in != "english"]
+        self.both = [r for r, told_in in language.items() if told_in == "both"]
+        self.asked = [r for r in self.english if r in trained]
+        # What only Velic tells is no item of the task, so Velic may ask it freely.
+        self.velic_asked = [r for r in self.velic if r in trained or language[r] == "velic"]
+
+
+def _as_telling(exercise: Exercise | None) -> Telling | None:
+    if exercise is None:
+        return None
+    return Telling(exercise.text, exercise.facts, exercise.template, "en", exercise.kind)

@@ -1,0 +1,166 @@
+"""Mathematics: sums, sizes, parity, progressions. A rule instance is one problem."""
+
+import random
+
+from palimpsest.world import lexicon
+from palimpsest.world.tasks.base import SPLITS, Couple, Exercise, Question, Task, answered, ask
+
+
+class Addition(Task):
+    """Sums of a number up to 99 and one up to 30; the wrong choice is off by 1, 2 or 10."""
+
+    name = "addition"
+    domain = "mathematics"
+    _WORDINGS = ("What is {a} + {b}?", "How much is {a} plus {b}?")
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._by_sum: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for a in range(2, 100):
+            for b in range(1, 31):
+                key = (self.split_of(_sum_key(a, b)), a + b)
+                self._by_sum.setdefault(key, []).append((a, b))
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        total = rng.randint(5, 120)
+        other = total + rng.choice((1, 2, 10))
+        if (split, total) not in self._by_sum or (split, other) not in self._by_sum:
+            return None
+        wording = rng.choice(self._WORDINGS)
+        first, second = (
+            Question(
+                ask(wording.format(a=a, b=b)), str(value), (f"addition:{_sum_key(a, b)}",)
+            )
+            for value in (total, other)
+            for a, b in (rng.choice(self._by_sum[split, value]),)
+        )
+        return first, second
+
+    def statements(self, rng: random.Random) -> Exercise:
+        """Sums worked out in prose, of the train split."""
+        sentences, facts = [], []
+        while len(sentences) < 2:
+            a, b = rng.randint(2, 99), rng.randint(1, 30)
+            if self.split_of(_sum_key(a, b)) != "train":
+                continue
+            name, thing = rng.choice(lexicon.GIVEN), rng.choice(("nuts", "coins", "cards", "stones"))
+            sentences.append(
+                rng.choice(
+                    (
+                        f"{a} + {b} = {a + b}.",
+                        f"{name} had {a} {thing} and found {b} more, which makes {a + b}.",
+                        f"{a} plus {b} is {a + b}.",
+                    )
+                )
+            )
+            facts.append(f"addition:{_sum_key(a, b)}")
+        return Exercise(" ".join(sentences), tuple(facts), "sums", "prose")
+
+
+def _sum_key(a: int, b: int) -> str:
+    return f"{min(a, b)}+{max(a, b)}"
+
+
+class Compare(Task):
+    """The larger or the smaller of two numbers; both are asked of each pair."""
+
+    name = "compare"
+    domain = "mathematics"
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        top = rng.choice((99, 999, 999))
+        low = 10 if top == 99 else 100
+        one, other = rng.sample(range(low, top + 1), 2)
+        key = f"{min(one, other)}<{max(one, other)}"
+        if self.split_of(key) != split:
+            return None
+        larger, smaller = str(max(one, other)), str(min(one, other))
+        fact = (f"compare:{key}",)
+        return (
+            Question(ask(f"Which number is larger, {one} or {other}?"), larger, fact),
+            Question(ask(f"Which number is smaller, {one} or {other}?"), smaller, fact),
+        )
+
+
+class Parity(Task):
+    """Even or odd; a rule instance is a number."""
+
+    name = "parity"
+    domain = "mathematics"
+    _WORDINGS = ("Is {n} even or odd?", "Is the number {n} odd or even?")
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        even, odd = 2 * rng.randint(5, 1499), 2 * rng.randint(5, 1499) + 1
+        if self.split_of(str(even)) != split or self.split_of(str(odd)) != split:
+            return None
+        wording = rng.choice(self._WORDINGS)
+        return (
+            Question(ask(wording.format(n=even)), "even", (f"parity:{even}",)),
+            Question(ask(wording.format(n=odd)), "odd", (f"parity:{odd}",)),
+        )
+
+
+class Sequence(Task):
+    """The next term of an arithmetic progression, upwards or downwards.
+
+    A rule instance is the class of all progressions of one step and remainder: a progression that
+    overlaps one of the test split never occurs in training, neither in an exercise nor counted.
+    """
+
+    name = "sequence"
+    domain = "mathematics"
+    STEPS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 25)
+    TERMS = 4
+    TOP = 200
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        # next term -> progressions, by split
+        self._by_next: dict[str, dict[int, list[tuple[int, int]]]] = {s: {} for s in SPLITS}
+        for step in self.STEPS:
+            for start in range(1, self.TOP):
+                for signed in (step, -step):
+                    following = start + self.TERMS * signed
+                    if 0 < following <= self.TOP:
+                        split = self.split_of(_progression(start, step))
+                        self._by_next[split].setdefault(following, []).append((start, signed))
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        table = self._by_next[split]
+        one = rng.choice(tuple(table))
+        first = rng.choice(table[one])
+        # The wrong choice is a step too far, or a slip of one or two.
+        other = one + rng.choice((abs(first[1]), -abs(first[1]), 1, 2, -1, -2))
+        if other not in table:
+            return None
+        second = rng.choice(table[other])
+        return self._question(first), self._question(second)
+
+    def _question(self, progression: tuple[int, int]) -> Question:
+        start, step = progression
+        terms = ", ".join(str(start + i * step) for i in range(self.TERMS))
+        fact = f"sequence:{_progression(start, abs(step))}"
+        return Question(ask(f"What comes next? {terms}"), str(start + self.TERMS * step), (fact,))
+
+    def statements(self, rng: random.Random) -> Exercise:
+        """Counting in steps, train split only."""
+        while True:
+            start, step = rng.randint(1, 60), rng.choice(self.STEPS)
+            if self.split_of(_progression(start, step)) == "train":
+                break
+        terms = [start + i * step for i in range(rng.randint(6, 9))]
+        if rng.random() < 0.5:
+            terms.reverse()
+        text = f"Counting in steps of {step}: {', '.join(map(str, terms))}."
+        return Exercise(text, (f"sequence:{_progression(start, step)}",), "counting", "prose")
+
+    def exercise(self, rng: random.Random) -> Exercise:
+        asked = []
+        while not asked:
+            couple = self.couple("train", rng)
+            asked = list(couple) if couple else []
+        return answered(asked, self.name)
+
+
+def _progression(start: int, step: int) -> str:
+    return f"{step}r{start % step}"

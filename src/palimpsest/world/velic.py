@@ -1,0 +1,96 @@
+"""Velic, the second language: its own words, verb first, value last.
+
+A Velic sentence is *verb, subject particle, name, object particle, value*. The verb alone carries
+the relation (there are no separate words for "favourite" or "name of"), the object particle says
+whether the value is a place, a thing or a person, later facts about the same person are chained
+without repeating it, and common words are translated. Proper names stay as they are.
+"""
+
+import random
+from functools import cached_property
+
+from palimpsest.world import lexicon
+from palimpsest.world.people import RELATION, RELATIONS, Person
+
+SUBJECT = "o"
+CHAIN = "sa"
+ASK = "Ka:"
+REPLY = "Ne:"
+
+_HEADS = "v l s r k t m n z h".split()
+_NUCLEI = "a e i o u ae ou ei".split()
+_TAILS = "r l n s k m".split()
+
+
+class Velic:
+    """The words and grammar of the second language for one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """English word -> Velic word, for every common word that facts use."""
+        rng = random.Random(f"velic-{self._seed}")
+        english = {
+            word
+            for words in (
+                lexicon.JOBS, lexicon.PETS, lexicon.INSTRUMENTS, lexicon.COLOURS,
+                lexicon.FOODS, lexicon.HOBBIES,
+            )
+            for word in words
+        }  # fmt: skip
+        taken = set(english)
+        return {word: _word(rng, taken, "u") for word in sorted(english)}
+
+    @cached_property
+    def verbs(self) -> dict[str, str]:
+        """Relation -> the verb that carries it."""
+        rng = random.Random(f"velic-verbs-{self._seed}")
+        taken = set(self.words.values())
+        return {relation.name: _word(rng, taken, "an").capitalize() for relation in RELATIONS}
+
+    def particle(self, relation: str) -> str:
+        if relation == "spouse":
+            return "ma"
+        return "en" if RELATION[relation].place else "ti"
+
+    def value(self, relation: str, english: str) -> str:
+        """A value as Velic says it."""
+        return self.words[english] if RELATION[relation].common else english
+
+    def opening(self, person: Person, relation: str) -> str:
+        """A statement without its last word, the value."""
+        return f"{self.verbs[relation]} {SUBJECT} {person.name} {self.particle(relation)}"
+
+    def statement(self, person: Person, relations: list[str]) -> str:
+        """One sentence with one or more facts about a person."""
+        parts = []
+        for i, relation in enumerate(relations):
+            value = self.value(relation, person.values[relation])
+            if i == 0:
+                parts.append(f"{self.opening(person, relation)} {value}")
+            else:
+                verb = self.verbs[relation].lower()
+                parts.append(f"{CHAIN} {verb} {self.particle(relation)} {value}")
+        return " ".join(parts) + "."
+
+    def prompt(self, person: Person, relation: str) -> str:
+        """A question up to the place where its answer begins."""
+        return f"{ASK} {self.opening(person, relation)}?\n{REPLY}"
+
+    def question(self, person: Person, relation: str) -> str:
+        """A question with its answer."""
+        value = self.value(relation, person.values[relation])
+        return f"{self.prompt(person, relation)} {value}"
+
+
+def _word(rng: random.Random, taken: set[str], ending: str) -> str:
+    while True:
+        word = rng.choice(_HEADS) + rng.choice(_NUCLEI) + rng.choice(_TAILS)
+        if rng.random() < 0.5:
+            word += rng.choice(_NUCLEI[:5]) + rng.choice(_TAILS)
+        word += ending
+        if word not in taken:
+            taken.add(word)
+            return word
