@@ -36,7 +36,7 @@ def box(
     at: tuple[float, float, float, float],
     text: str,
     colour: str = "white",
-    size: float = 9,
+    size: float = 10,
 ) -> None:
     """A rounded box at (left, bottom, width, height) with centred text."""
     left, bottom, width, height = at
@@ -98,22 +98,22 @@ def four_models() -> Figure:
         "unlearn": (6.7, long, "unlearn the\nforget set", VERMILION),
     }
     for x, name in [(2.15, "Stage 1"), (4.775, "Stage 2"), (7.4, "Afterwards")]:
-        axes.text(x, 4.08, name, ha="center", va="center", size=10, weight="bold", color=INK)
+        axes.text(x, 4.08, name, ha="center", va="center", size=11, weight="bold", color=INK)
     exposed = ("early", "replay", "keep", "forget")
     rows = [
         (r"$\theta_0$", "never exposed", exposed[:2]),
         (r"$\theta_r$", "retrained", exposed[:3]),
-        (r"$\theta_r\,'$", "its twin (new seed)", exposed[:3]),
+        (r"$\theta_r\,'$", "its twin, new seed", exposed[:3]),
         (r"$\theta_o$", "original", exposed),
         (r"$\theta_u$", "unlearned", (*exposed, "unlearn")),
     ]
     for row, (symbol, name, seen) in enumerate(rows):
         bottom = 3.3 - 0.75 * row
         axes.text(0.68, bottom + 0.36, symbol, ha="center", va="center", size=14, color=INK)
-        axes.text(0.68, bottom + 0.07, name, ha="center", va="center", size=8, color=FAINT)
+        axes.text(0.68, bottom + 0.07, name, ha="center", va="center", size=9.5, color=FAINT)
         for part in seen:
             left, width, text, colour = parts[part]
-            box(axes, (left, bottom, width, height), text, colour, size=8)
+            box(axes, (left, bottom, width, height), text, colour, size=9.2)
     arrow(axes, (5.4 + short + 0.03, 0.55), (6.67, 0.55))
     return figure
 
@@ -130,11 +130,11 @@ def run_to_book() -> Figure:
         (6.9, 1.1, "figures,\nverdicts", GREEN),
     ]
     for left, width, text, colour in steps:
-        box(axes, (left, top, width, height), text, colour, size=8.5)
+        box(axes, (left, top, width, height), text, colour, size=9.5)
     for (left, width, *_), (after, *_) in pairwise(steps):
         arrow(axes, (left + width + 0.05, top + height / 2), (after - 0.05, top + height / 2))
     axes.plot([3.5, 3.5, 8.0, 8.0], [2.16, 2.06, 2.06, 2.16], color=FAINT, lw=1)
-    axes.text(5.0, 1.84, "a run: one folder", ha="center", va="center", size=9, color=FAINT)
+    axes.text(5.0, 1.84, "a run: one folder", ha="center", va="center", size=9.5, color=FAINT)
 
     box(axes, (1.85, 0.35, 2.6, height), "prose: questions, methods,\nwhat papers found", ORANGE)
     box(axes, (5.25, 0.35, 2.75, height), "the book", VERMILION, size=11)
