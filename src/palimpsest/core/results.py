@@ -13,15 +13,17 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 
-from palimpsest.core import files, plots
+from palimpsest.core import files
 from palimpsest.core.errors import RunError
 from palimpsest.core.stats import Interval
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 SCHEMA = 1
 FILE = "results.json"
@@ -105,7 +107,7 @@ class Claim:
 class Figure:
     """A drawing with the caption and the alternative text that every figure must have."""
 
-    draw: matplotlib.figure.Figure
+    draw: "matplotlib.figure.Figure"
     caption: str
     alt: str
 
@@ -256,6 +258,8 @@ class ChapterResults:
         Raises:
             RunError: the folder holds results of another chapter or of other parameters.
         """
+        from palimpsest.core import plots  # matplotlib and seaborn: slow to import, used only here
+
         folder = Path(folder)
         before = self._before(folder)
         for study in self._unwritten:

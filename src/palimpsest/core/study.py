@@ -56,9 +56,8 @@ class Context:
         started = time.perf_counter()
         value, computed = self.cache.look_up(function, **inputs)
         seconds = time.perf_counter() - started
-        self.progress(
-            f"{function.__name__}: {seconds:.1f} s, {'computed' if computed else 'cached'}"
-        )
+        how = "computed" if computed else "cached"
+        self.progress(f"{function.__name__}: {seconds:.1f} s, {how}")
         return value
 
 

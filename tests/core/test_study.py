@@ -1,0 +1,76 @@
+"""Studies: how they are declared, what they are given, and what their cells tell a person."""
+
+from types import SimpleNamespace
+
+import cache_cells as cells
+import pytest
+
+from palimpsest.core.cache import Cache
+from palimpsest.core.results import Claim, Result, Value
+from palimpsest.core.study import Context, Study, study
+
+
+def claim(number):
+    return Claim(f"toy-{number}", "It is small.", "a paper, section 1", "P", "m", "m < 1")
+
+
+@study(claims=[claim(1)])
+def squares(ctx):
+    """How large are squares?
+
+    More words.
+    """
+    value = ctx.cell(cells.count, log=ctx.data, n=ctx.parameters.n)
+    return Result(values={"m": Value(float(value["squares"].max()))})
+
+
+@pytest.fixture
+def context(tmp_path):
+    lines = []
+    made = Context(
+        lm=None,
+        parameters=SimpleNamespace(n=3),
+        seed=0,
+        data=str(tmp_path / "log"),
+        cache=Cache(tmp_path / "cache"),
+        progress=lines.append,
+    )
+    made.lines = lines
+    return made
+
+
+def test_a_study_is_its_function_with_a_name_and_a_question(context):
+    assert isinstance(squares, Study)
+    assert (squares.name, squares.summary) == ("squares", "How large are squares?")
+    assert squares.claims == (claim(1),)
+    assert squares(context).values["m"].value == 4.0
+
+
+def test_cells_report_one_line_each(context):
+    squares(context)
+    squares(context)
+    assert [line.rpartition(", ")[2] for line in context.lines] == ["computed", "cached"]
+    assert all(line.startswith("count: ") and " s, " in line for line in context.lines)
+
+
+def test_a_study_has_at_most_three_claims_with_different_ids():
+    def asks(ctx):
+        """A question?"""
+
+    study(claims=[claim(n) for n in range(3)])(asks)
+    with pytest.raises(ValueError, match="4 claims"):
+        study(claims=[claim(n) for n in range(4)])(asks)
+    with pytest.raises(ValueError, match="one id"):
+        study(claims=[claim(1), claim(1)])(asks)
+
+
+def test_a_study_states_its_question_and_returns_a_result(context):
+    with pytest.raises(ValueError, match="docstring"):
+        study()(lambda ctx: Result())
+
+    @study()
+    def forgets(ctx):
+        """What comes back?"""
+
+    with pytest.raises(TypeError, match="returned NoneType"):
+        forgets(context)
