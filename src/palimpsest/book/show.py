@@ -1,0 +1,138 @@
+"""Results as a reader sees them: numbers with intervals, tables, figures, verdicts."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from palimpsest.core.results import Value
+
+VERDICT_WORDS = {
+    "holds": "holds",
+    "fails": "does not hold",
+    "inconclusive": "inconclusive",
+    "not-tested": "not tested",
+}
+MISSING = "–"
+SVG = "image/svg+xml"
+# Metadata of a cell's output under which the site finds what a figure is.
+FIGURE_KEY = "palimpsest"
+
+
+def number(value: float | None, form: str = "") -> str:
+    """A number in the given format, three significant digits if none is given.
+
+    Raises:
+        ValueError: the format is not one of Python's for numbers.
+    """
+    if value is None:
+        return MISSING
+    if form:
+        return format(value, form)
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.3g}"
+
+
+def with_interval(value: dict[str, Any], form: str = "") -> str:
+    """``0.43 (95 % interval 0.31 to 0.55, n = 20)``, from a value's entry in ``results.json``."""
+    shown = number(value["value"], form)
+    if value["value"] is None:
+        return shown
+    notes = []
+    if value["ci95"] is not None:
+        low, high = (number(end, form) for end in value["ci95"])
+        notes.append(f"95 % interval {low} to {high}")
+    if value.get("n") is not None:
+        notes.append(f"n = {value['n']}")
+    return f"{shown} ({', '.join(notes)})" if notes else shown
+
+
+def rule_words(rule: str) -> str:
+    """A rule with the mathematical signs: ``agreement ≥ 0.9``."""
+    return rule.replace("<=", "≤").replace(">=", "≥")
+
+
+class ShownValue(Value):
+    """A value that prints with its interval and n."""
+
+    def __str__(self) -> str:
+        return with_interval({"value": self.value, "ci95": self.ci95, "n": self.n})
+
+    __repr__ = __str__
+
+    def __float__(self) -> float:
+        return float("nan") if self.value is None else self.value
+
+    def __format__(self, form: str) -> str:
+        return number(self.value, form) if form else str(self)
+
+
+class BookTable(pd.DataFrame):
+    """A table of a study; in a notebook it is shown in the book's style."""
+
+    _metadata = ("digits",)
+
+    def __init__(self, *args: Any, digits: int = 3, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.digits = digits
+
+    def _repr_html_(self) -> str:
+        digits = self.digits
+        shown = pd.DataFrame(self).rename(columns=lambda name: str(name).replace("_", " "))
+        return shown.to_html(
+            index=False,
+            border=0,
+            classes="palimpsest-table",
+            na_rep=MISSING,
+            float_format=lambda x: number(x, f".{digits}g"),
+            escape=True,
+        )
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure of a study; in a notebook it is shown as SVG, and the site finds its caption."""
+
+    name: str
+    svg: str
+    caption: str
+    alt: str
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        data = {SVG: self.svg, "text/plain": f"{self.caption}\n[{self.alt}]"}
+        about = {"figure": self.name, "caption": self.caption, "alt": self.alt}
+        return data, {FIGURE_KEY: about}
+
+
+def rows_html(head: list[str], rows: list[list[str]], kind: str) -> str:
+    """A small HTML table; every cell is escaped."""
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<table class="palimpsest-table {kind}"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def rows_text(head: list[str], rows: list[list[str]]) -> str:
+    """The same for a terminal: columns aligned by spaces."""
+    table = [head, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+
+
+def rows_markdown(head: list[str], rows: list[list[str]]) -> str:
+    """The same as a Markdown table."""
+
+    def line(cells: list[str]) -> str:
+        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        return "| " + " | ".join(escaped) + " |"
+
+    return "\n".join([line(head), line(["---"] * len(head)), *(line(row) for row in rows)])
