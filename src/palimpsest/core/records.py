@@ -12,7 +12,7 @@ import io
 import json
 import typing
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar
 
 from palimpsest.core import files
-from palimpsest.core.errors import DataError
+from palimpsest.core.errors import DataError, nearest
 
 Planted = Literal["early", "late"]
 Scope = Literal["in", "hard-in", "out", "hard-out"]
@@ -135,7 +135,7 @@ def as_dict(record: _Record) -> dict[str, Any]:
     }
 
 
-def read_jsonl(path: Path, kind: type[R]) -> list[R]:
+def read_jsonl(path: Path, kind: type[R], columns: Mapping[str, str] | None = None) -> list[R]:
     """All records of one file, ``.jsonl`` or ``.jsonl.gz``; blank lines are passed over.
 
     Columns the schema does not know are passed over too, unless one looks like a misspelt field.
@@ -144,6 +144,7 @@ def read_jsonl(path: Path, kind: type[R]) -> list[R]:
     Args:
         path: the file.
         kind: one of the record classes, as ``read_jsonl("facts.jsonl", Fact)``.
+        columns: fields that the file knows by another name, as ``{"text": "content"}``.
 
     Raises:
         DataError: the file cannot be read, or a line is not a record of this kind; the message
@@ -156,7 +157,7 @@ def read_jsonl(path: Path, kind: type[R]) -> list[R]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        values = _object(line, where)
+        values = _renamed(_object(line, where), columns or {}, where)
         record = _record(values, kind, where)
         if record.id in lines and not values.get("id"):
             record = _numbered(record, lines)
@@ -238,6 +239,16 @@ def _object(line: str, where: str) -> dict[str, Any]:
     if "\\u" in line and not _encodes(value):
         raise DataError(f"{where} has half of a surrogate pair (\\ud800 to \\udfff): not a text.")
     return value
+
+
+def _renamed(values: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    for field, column in columns.items():
+        if column not in values:
+            hint = nearest(column, values)
+            raise DataError(f"{where}: the field '{column}' is missing; {hint}")
+        values = {key: value for key, value in values.items() if key != field or key == column}
+        values[field] = values.pop(column)
+    return values
 
 
 def _encodes(value: Any) -> bool:

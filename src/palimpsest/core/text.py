@@ -24,10 +24,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from palimpsest.core.documents import read_documents
 from palimpsest.core.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from palimpsest.core.models import LanguageModel
+
+__all__ = [
+    "Batch",
+    "Lines",
+    "MaskStyle",
+    "Row",
+    "Store",
+    "answer_row",
+    "batches",
+    "can_pack",
+    "cut",
+    "encode_pair",
+    "mask_style",
+    "pack",
+    "plan",
+    "prepare",
+    "read_documents",
+    "text_row",
+    "text_rows",
+]
 
 # Documents are shuffled over the whole data, but packed or sorted by length only within windows of
 # this many batches: enough for lines 98 % full, small enough to keep the order of a curriculum.
