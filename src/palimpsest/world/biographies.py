@@ -138,7 +138,7 @@ class Telling:
 
 def biography(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
     """Prose: some facts in any order, named first and by pronoun later."""
-    chosen = _some(relations, rng, 2, 5)
+    chosen = _some(relations, rng, 2, 4)
     sentences = []
     for i, relation in enumerate(chosen):
         wording = WORDINGS[relation]

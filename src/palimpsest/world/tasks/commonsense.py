@@ -39,12 +39,12 @@ ANIMAL_QUESTIONS = {
     "kind": ("What kind of animal is {a}?", "To which kind of animals does {a} belong?"),
 }
 ANIMAL_YESNO = {
-    "covering": "Is {a} covered with {v}?",
-    "legs": "Does {a} have {v}?",
-    "moves": "Does {a} mostly {v}?",
-    "home": "Does {a} live {v}?",
-    "eats": "Does {a} eat {v}?",
-    "kind": "Is {a} {v}?",
+    "covering": ("Is {a} covered with {v}?", "Is the body of {a} covered with {v}?"),
+    "legs": ("Does {a} have {v}?", "Can you count {v} on {a}?"),
+    "moves": ("Does {a} mostly {v}?", "To get around, does {a} {v}?"),
+    "home": ("Does {a} live {v}?", "Will you find {a} {v}?"),
+    "eats": ("Does {a} eat {v}?", "Is {v} the food of {a}?"),
+    "kind": ("Is {a} {v}?", "Is it true that {a} is {v}?"),
 }
 ATTRIBUTES = tuple(lexicon.ANIMAL_CAMPS)
 
@@ -143,9 +143,10 @@ class AnimalYesNo(AnimalFacts):
     def couple(self, split: str, rng: random.Random) -> Couple:
         attribute, one, other = self.draw(split, rng)
         value = animal_value(attribute, getattr(one, attribute))
+        wording = rng.choice(ANIMAL_YESNO[attribute])
         yes, no = (
             Question(
-                ask(ANIMAL_YESNO[attribute].format(a=animal.article, v=value)),
+                ask(wording.format(a=animal.article, v=value)),
                 answer,
                 (f"{animal.name}.{attribute}",),
             )
@@ -155,11 +156,31 @@ class AnimalYesNo(AnimalFacts):
 
 
 MATERIAL_QUESTIONS = {
-    "fall": ("If {a} falls on the floor, what will it do?", "What will {a} do when you drop it?"),
-    "water": ("What will {a} do in water?", "If {a} falls into a pond, what will it do?"),
-    "fire": ("What will {a} do in a fire?", "If {a} falls into a fire, what will it do?"),
-    "magnet": ("What will {a} do near a magnet?", "If a magnet comes near {a}, what will it do?"),
-    "touch": ("How does {a} feel when you touch it?", "Is {a} hard or soft?"),
+    "fall": (
+        "If {a} falls on the floor, what will it do?",
+        "{n} drops {a}. What will it do?",
+        "{a} falls out of the hands of {n}. What will it do?",
+    ),
+    "water": (
+        "What will {a} do in water?",
+        "{n} throws {a} into a pond. What will it do?",
+        "{a} falls out of the boat of {n}. What will it do?",
+    ),
+    "fire": (
+        "What will {a} do in a fire?",
+        "{n} throws {a} into the fire. What will it do?",
+        "{a} falls into the oven of {n}. What will it do?",
+    ),
+    "magnet": (
+        "What will {a} do near a magnet?",
+        "{n} holds a magnet near {a}. What will it do?",
+        "{a} comes near the magnet of {n}. What will it do?",
+    ),
+    "touch": (
+        "How does {a} feel when you touch it?",
+        "{n} touches {a}. How does it feel?",
+        "{a} lies in the hand of {n}. How does it feel?",
+    ),
 }
 MATERIAL_RULES = {
     "fall": "Things made of {m} {v} when they fall.",
@@ -203,10 +224,10 @@ class Materials(Task):
         one, other = rng.sample(self._pools[split, prop], 2)
         if one[2] == other[2]:
             return None
-        wording = rng.choice(MATERIAL_QUESTIONS[prop])
+        wording, name = rng.choice(MATERIAL_QUESTIONS[prop]), rng.choice(lexicon.GIVEN)
         first, second = (
             Question(
-                ask(wording.format(a=lexicon.with_article(thing))),
+                ask(_upper(wording.format(a=lexicon.with_article(thing), n=name))),
                 value,
                 (f"materials:{thing}.{prop}", f"{thing}.material"),
             )
