@@ -1,0 +1,203 @@
+"""The models that a study of late facts compares, and the cells that make and question them.
+
+All are made by *actually training*: θ_o with everything, θ_r and its twin without the people to be
+forgotten, θ_0 with neither group. θ_u starts from θ_o and is unlearned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from palimpsest.core.models import LanguageModel
+from palimpsest.core.records import Document
+from palimpsest.core.scoring import score
+from palimpsest.core.text import Row, answer_row, text_rows
+from palimpsest.core.training import LoraRecipe, Recipe, train
+from palimpsest.studies.lessons import Question
+from palimpsest.unlearning.objectives import gradient_ascent
+from palimpsest.unlearning.runner import unlearn
+
+Weights = dict[str, Tensor]
+
+# The learning rates of this chapter are stated for this width and scaled with 1 / width, the rule
+# under which Adam's best rate is the same for narrow and wide networks (arXiv:2203.03466).
+WIDTH = 128
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How documents are taught: epochs over them, at which rate (at :data:`WIDTH`), in which way.
+
+    ``lora_rank`` 0 trains every weight; above, adapters of that rank, merged at the end.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    pack_length: int
+    lora_rank: int
+
+    def recipe(self, lm: LanguageModel, seed: int) -> Recipe:
+        """The recipe for one model."""
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=scaled(lm, self.learning_rate),
+            schedule="linear",
+            warmup=0.05,
+            weight_decay=0.01,
+            pack_length=self.pack_length,
+            lora=lora(self.lora_rank),
+            seed=seed,
+        )
+
+
+def scaled(lm: LanguageModel, learning_rate: float) -> float:
+    """A learning rate stated at :data:`WIDTH`, for the width of ``lm``."""
+    return learning_rate * WIDTH / lm.model.get_input_embeddings().weight.shape[1]
+
+
+def lora(rank: int) -> LoraRecipe | None:
+    """Adapters of a rank, merged at the end; None for rank 0."""
+    return LoraRecipe(rank=rank, alpha=2.0 * rank) if rank else None
+
+
+def weights_of(lm: LanguageModel) -> Weights:
+    """A copy on the host of every parameter; tied ones once."""
+    return {name: p.detach().cpu().clone() for name, p in lm.model.named_parameters()}
+
+
+def with_weights(lm: LanguageModel, weights: Weights) -> LanguageModel:
+    """A copy of ``lm`` that has ``weights``."""
+    other = lm.copy()
+    with torch.no_grad():
+        for name, parameter in other.model.named_parameters():
+            parameter.copy_(weights[name])
+    other.model.eval()
+    return other
+
+
+# --- cells: their values are kept in the cache ------------------------------------------------
+
+
+def teach(
+    lm: LanguageModel, documents: Sequence[Document], teaching: Teaching, seed: int
+) -> Weights:
+    """Stage 2: the weights of ``lm`` after training on ``documents``."""
+    student = lm.copy()
+    rows = document_rows(student, documents)
+    train(student, rows, teaching.recipe(student, seed), progress="teaching")
+    return weights_of(student)
+
+
+def ascend(
+    lm: LanguageModel,
+    weights: Weights,
+    request: Sequence[Document],
+    watched: Sequence[Question],
+    learning_rate: float,
+    steps: int,
+    stop_at: float,
+    seed: int,
+) -> dict[str, object]:
+    """Gradient ascent from ``weights`` on the documents of the request, until the accuracy on the
+    ``watched`` (development) questions is down to ``stop_at``, or for ``steps`` steps.
+
+    Returns:
+        ``weights``, and the path: ``steps``, ``accuracy``, whether the rule ``reached``.
+    """
+    student = with_weights(lm, weights)
+    rows = document_rows(student, request)
+    recipe = Recipe(
+        steps=steps,
+        batch_size=32,
+        learning_rate=scaled(student, learning_rate),
+        warmup=0.1,
+        seed=seed,
+    )
+    path = unlearn(
+        student, rows, recipe, gradient_ascent,
+        measure=lambda model: float(ask_model(model, watched)["correct"].mean()),
+        stop_at=stop_at,
+    )  # fmt: skip
+    return {
+        "weights": weights_of(student),
+        "steps": list(path.steps),
+        "accuracy": list(path.measure),
+        "reached": path.reached,
+    }
+
+
+def relearn(
+    lm: LanguageModel,
+    weights: Weights,
+    questions: Sequence[Question],
+    learning_rate: float,
+    steps: int,
+    seed: int,
+) -> Weights:
+    """Fine-tuning on the answers to ``questions``: *other* facts than those asked afterwards (the
+    attack of arXiv:2410.08827)."""
+    student = with_weights(lm, weights)
+    rows = [
+        answer_row(student, q.probe.prompt, f" {q.probe.answer}", id=q.probe.id) for q in questions
+    ]
+    recipe = Recipe(
+        steps=steps, batch_size=16, learning_rate=scaled(student, learning_rate), seed=seed
+    )
+    train(student, rows, recipe, progress="relearning")
+    return weights_of(student)
+
+
+def ask(lm: LanguageModel, weights: Weights, questions: Sequence[Question]) -> pd.DataFrame:
+    """:func:`ask_model` of ``lm`` with other weights."""
+    return ask_model(with_weights(lm, weights), questions)
+
+
+# --- what the cells are made of ---------------------------------------------------------------
+
+
+def document_rows(lm: LanguageModel, documents: Sequence[Document]) -> list[Row]:
+    """Documents as rows, with the end-of-text token where the tokenizer has one."""
+    return text_rows(
+        lm,
+        [document.text for document in documents],
+        [document.id for document in documents],
+        end=lm.tokenizer.eos_token_id is not None,
+    )
+
+
+def ask_model(lm: LanguageModel, questions: Sequence[Question]) -> pd.DataFrame:
+    """The answers of a model, one question a row.
+
+    Columns: ``group, half, form, entity, fact, answer`` (the right one), ``said`` (the most
+    probable choice), ``correct`` (1 if they are the same), ``probability`` of the right answer
+    among the choices, that is, the softmax of the summed log-probabilities.
+    """
+    pairs = [(q.probe.prompt, f" {choice}") for q in questions for choice in q.probe.choices]
+    scores = iter(score(lm, pairs))
+    rows = []
+    for question in questions:
+        probe = question.probe
+        logprobs = torch.tensor([next(scores).logprob for _ in probe.choices], dtype=torch.float64)
+        best = int(logprobs.argmax())
+        rows.append(
+            {
+                "group": question.group,
+                "half": question.half,
+                "form": question.form,
+                "entity": question.entity,
+                "fact": probe.fact,
+                "prompt": probe.prompt,
+                "answer": probe.answer,
+                "said": probe.choices[best],
+                "correct": int(probe.choices[best] == probe.answer),
+                "probability": float(
+                    logprobs.softmax(0)[probe.choices.index(probe.answer)]
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
