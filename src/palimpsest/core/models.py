@@ -50,6 +50,7 @@ __all__ = [
     "LanguageModel",
     "available_memory",
     "load",
+    "quiet",
     "shipped_models",
     "tokenizer_sha256",
     "weights_sha256",
@@ -212,7 +213,7 @@ def load(
     stored = read_model_folder(folder, name)
     _check_remote_code(stored, name, trust_remote_code)
     _check_memory(stored.memory(precision.itemsize), name, place, precision)
-    with _quiet():
+    with quiet():
         config = _config(stored, name, trust_remote_code)
         tokenizer = _tokenizer(folder, name, trust_remote_code)
         rows = getattr(config.get_text_config(decoder=True), "vocab_size", None)
@@ -233,9 +234,12 @@ def shipped_models() -> list[str]:
 
 
 def context_window(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens a model can read at once, by the same rule as lm-eval, and never unlimited."""
+    """Tokens a model can read at once, by lm-eval's rule, and never unlimited.
+
+    lm-eval does not look at ``max_seq_len``; MPT, which says it so, cannot read further than that.
+    """
     text = getattr(config, "text_config", None) or config
-    for entry in ("n_positions", "max_position_embeddings", "n_ctx"):
+    for entry in ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len"):
         value = getattr(text, entry, None)
         if value is not None:
             return min(int(value), LARGEST_WINDOW)
@@ -565,7 +569,7 @@ def _config(stored: ModelFolder, name: str, trust_remote_code: bool) -> Any:
 
 def _tokenizer(folder: Path, name: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     try:
-        # AutoTokenizer rebuilds some families' tokenizers by the family's rules (Qwen2 for one) even
+        # AutoTokenizer rebuilds the tokenizers of some families (Qwen2) by the family's rules even
         # where the folder says that tokenizer.json holds as it stands; another kind of tokenizer
         # would then turn into nonsense.
         generic = _declared_tokenizer(folder) in GENERIC_TOKENIZERS
@@ -714,7 +718,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings, log lines or progress bars from transformers inside the block."""
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity(logging.CRITICAL)
