@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - word lists read best as text
 """Words of the micro-world: commonsense, language, and the pieces that invented names are made of.
 
 Everything is written for this world; nothing is taken from elsewhere, and no name is that of a

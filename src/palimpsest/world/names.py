@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - word lists read best as text
 """Invented proper names, built from syllables with a generator of their own.
 
 Names are unique, capitalised, and never words of the lexicon. Pools for different groups of people

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - word lists read best as text
 """Velic, the second language: its own words, verb first, value last.
 
 A Velic sentence is *verb, subject particle, name, object particle, value*. The verb alone carries
