@@ -472,7 +472,7 @@ def train(
     log_every = log_every or max(1, min(100, steps // LOGS))
     saved = None if checkpoint is None else _saved(checkpoint, lm, store, recipe, loss, resume)
     devices = [lm.device] if lm.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), _trainable(lm, recipe):
+    with torch.random.fork_rng(devices=devices), trainable(lm, recipe):
         trainer = Trainer(lm.model, store, style, recipe, steps, loss)
         loop = _Loop(trainer, saved, checkpoint_seconds, log_every, on_log, on_step)
         with _Interrupts() as interrupts, track(steps, progress, start=loop.history.steps) as bar:
@@ -612,7 +612,7 @@ def _name(loss: Loss) -> str:
 
 
 @contextmanager
-def _trainable(lm: "LanguageModel", recipe: Recipe) -> Iterator[None]:
+def trainable(lm: "LanguageModel", recipe: Recipe) -> Iterator[None]:
     """The model as it is trained: in 32 bits, or with adapters. However the block ends, the model
     is in evaluation mode after it, in its own precision; adapters are merged if it ends well and
     removed if not."""
@@ -652,6 +652,7 @@ def _adapted(lm: "LanguageModel", lora: LoraRecipe, seed: int) -> Iterator[None]
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")  # set right by peft itself
+        warnings.filterwarnings("ignore", category=FutureWarning)
         try:
             lm.model = get_peft_model(base, config)
         except ValueError as error:
