@@ -37,7 +37,7 @@ class Shape:
     seed: int = 0
 
 
-SHAPES = {"palimpsest-m": Shape(hidden=128, layers=4, heads=4, mlp=384, tokens=10_000_000)}
+SHAPES = {"palimpsest-m": Shape(hidden=128, layers=4, heads=4, mlp=384, tokens=8_500_000)}
 
 
 def training_recipe(seed: int) -> Recipe:
