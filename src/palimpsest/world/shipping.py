@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 from palimpsest.core import places
 from palimpsest.core.errors import UserError
 from palimpsest.core.files import atomic_folder
@@ -17,10 +19,13 @@ from palimpsest.world.universe import World
 
 def train_and_ship(
     name: str, out: Path, *, tokens: int | None = None, device: str = "auto", resume: bool = False
-) -> Path:
+) -> pd.DataFrame:
     """Train a shipped model and write it, with its card, into the folder ``out``.
 
     State is kept in ``.<folder>-training`` beside ``out`` and removed at the end.
+
+    Returns:
+        ``card.accuracy_table``.
 
     Raises:
         UserError: see ``recipe.train_stage_one``; or ``out`` cannot be written.
@@ -32,16 +37,16 @@ def train_and_ship(
         lm, history = train_stage_one(
             name, world, work, tokens=tokens, device=device, resume=resume
         )
-        ship(name, lm, world, history, out, work)
+        accuracy = ship(name, lm, world, history, out, work)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}.") from None
     shutil.rmtree(work)
-    return out
+    return accuracy
 
 
 def ship(
     name: str, lm: LanguageModel, world: World, history: History, out: Path, work: Path
-) -> None:
+) -> pd.DataFrame:
     """Store the weights as float16, measure *those*, and write everything into ``out``."""
     with atomic_folder(out) as scratch:
         lm.model.half().save_pretrained(scratch)
@@ -55,3 +60,4 @@ def ship(
         accuracy = card.accuracy_table(world, answers)
         recipe = training_recipe(SHAPES[name].seed)
         card.write_beside(scratch, name, stored, world, recipe, history, accuracy)
+    return accuracy
