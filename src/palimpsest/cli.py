@@ -78,11 +78,25 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         word = next(iter(words), None)
         if known and word is not None and not word.startswith("-") and word not in known:
             raise UserError(f"There is no command '{word}'; {nearest(word, known)}")
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest:
+        options = sorted({word for word in _options(parser, argv) if word.startswith("--")})
+        raise UserError(f"'{rest[0]}' is not understood; {nearest(rest[0], options)}")
     if "command" not in args:
         missing = next(iter(argv), "palimpsest")
         raise UserError(f"'{missing}' needs a command; {nearest('', _nested(argv, commands))}")
     return args
+
+
+def _options(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
+    """The options of the command that ``argv`` names."""
+    found: list[str] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            inner = action.choices.get(argv[0]) if argv else None
+            return _options(inner, argv[1:]) if inner else found
+        found += action.option_strings
+    return found
 
 
 def _nested(argv: list[str], commands: dict[str, list[str]]) -> list[str]:
@@ -155,7 +169,7 @@ def _parser() -> tuple[_Parser, dict[str, list[str]]]:
     chapters.add_argument("--format", type=_choice("format", FORMATS[:2]), default="table")
 
     doctor = add(
-        "doctor", _doctor, "Say what is installed, missing or stale, and what a run costs."
+        "doctor", _doctor, "Say what is installed, missing or stale; what a run costs."
     )
     doctor.add_argument("--profile", help="only the cost of this profile")
     doctor.add_argument("--model", metavar="ID", help="also see whether this model can be used")
@@ -172,7 +186,7 @@ def _parser() -> tuple[_Parser, dict[str, list[str]]]:
             for flags, options in arguments:
                 sub.add_argument(*flags, **options)
         nested[name] = list(parts)
-    return parser, {**dict.fromkeys(commands.choices, []), **nested}
+    return parser, {**{name: [] for name in commands.choices}, **nested}
 
 
 # ---------------------------------------------------------------------------------------------

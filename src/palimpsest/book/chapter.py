@@ -26,6 +26,7 @@ just as ``palimpsest run`` does: the parameters are resolved here, not by the co
 import ast
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from html import escape
@@ -70,6 +71,8 @@ def open_chapter(
         UserError: an unknown chapter, parameter or profile, a value of a wrong type, a model that
             cannot be loaded, or a run folder (``out``) that belongs to another run.
     """
+    # The book shows how far a task has come in its own way, without widgets.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     book = book or this_book()
     name = book.find(name)
     own = chapter_parameters(book, name)
@@ -192,7 +195,10 @@ class Chapter:
     # --- display ------------------------------------------------------------------------------
 
     def _rows(self) -> list[list[str]]:
-        rows = [[key, _plain(getattr(self.common, key)), ""] for key in COMMON if key != "out"]
+        shown = {key: _plain(getattr(self.common, key)) for key in COMMON if key != "out"}
+        if self.common.device == "auto":
+            shown["device"] = f"{recording.chosen_device()} (auto)"
+        rows = [[key, value, ""] for key, value in shown.items()]
         rows += [
             [key, _plain(value), {"default": "", "profile": "profile"}.get(origin, origin)]
             for (key, value), origin in zip(

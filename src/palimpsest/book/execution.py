@@ -152,10 +152,13 @@ class _Kernel(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         return KernelSpec(
-            argv=[sys.executable, "-m", "palimpsest.book.kernel", "-f", "{connection_file}"],
+            argv=[
+                sys.executable, "-m", "palimpsest.book.kernel", "-f", "{connection_file}",
+                "--log-level=ERROR",
+            ],
             display_name="Python 3",
             language="python",
-        )
+        )  # fmt: skip
 
 
 class _Client(PapermillNotebookClient):

@@ -75,6 +75,13 @@ def device_name(lm: "LanguageModel") -> str:
     return torch.cuda.get_device_name(lm.device)
 
 
+def chosen_device() -> str:
+    """What ``auto`` means on this machine."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def manifest_before(out: Path, resume: bool) -> dict[str, Any] | None:
     """The manifest of the run to be continued; None if the run is new."""
     if out.is_dir() and not any(out.iterdir()):
