@@ -392,7 +392,7 @@ def selected_logits(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tenso
     """
     selects = _SELECTS.get(type(model))
     if selects is None:
-        selects = _SELECTS[type(model)] = _selection_works(model, ids)
+        selects = _SELECTS[type(model)] = _selection_works(model, ids.device)
     if selects:
         return _call_selecting(model, ids, lines, columns)[0]
     return _call(model, ids)[lines, columns]
@@ -401,14 +401,15 @@ def selected_logits(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tenso
 _SELECTS: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
-def _selection_works(model: nn.Module, ids: Tensor) -> bool:
+def _selection_works(model: nn.Module, device: torch.device) -> bool:
     """Whether picking positions before the projection gives what picking after it gives."""
-    sample = ids[:2, :8]
-    lines = torch.arange(len(sample), device=ids.device)
-    columns = torch.full_like(lines, sample.shape[1] - 1)
-    expected = _call(model, sample)[lines, columns].float()
-    found = _call_selecting(model, sample, lines, columns).float()
-    return found.shape[0] == 1 and torch.allclose(found[0], expected, rtol=1e-2, atol=1e-3)
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(16, device=device).reshape(2, 8) % rows
+    lines = torch.tensor([0, 1, 1], device=device)
+    columns = torch.tensor([7, 2, 5], device=device)
+    expected = _call(model, ids)[lines, columns].float()
+    found = _call_selecting(model, ids, lines, columns).float()
+    return found.shape[:2] == (1, 3) and torch.allclose(found[0], expected, rtol=1e-2, atol=1e-3)
 
 
 def _call_selecting(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
