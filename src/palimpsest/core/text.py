@@ -419,7 +419,8 @@ def plan(
             window = window[np.argsort(sizes[window], kind="stable")]
             lines = [(index,) for index in window.tolist()]
             batches = [lines[at : at + batch_size] for at in range(0, len(lines), batch_size)]
-            yield from _reordered(batches, generator, lambda batch: min(batch))
+            short = [batches.pop()] if len(batches[-1]) < batch_size else []
+            yield from _reordered(batches, generator, min) + short
             continue
         packed = pack(sizes[window].tolist(), pack_length)
         lines = [tuple(window[list(line)].tolist()) for line in packed]
