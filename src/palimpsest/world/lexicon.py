@@ -485,6 +485,18 @@ SITUATIONS: dict[str, tuple[str, str]] = {  # what happened -> (kind remark, unk
     "lost a coin": ("I will help you look for it", "you lose everything"),
     "painted a picture": ("the colours are wonderful", "a child could do better"),
     "came second": ("you can be proud of that", "second is nothing"),
+    "is hungry": ("you can have my apple", "find your own food"),
+    "missed the bus": ("I will drive you home", "it serves you right"),
+    "wrote a poem": ("your poem is touching", "nobody wants to hear that"),
+    "has no umbrella": ("you can share mine", "go and get wet"),
+    "is tired": ("have a good rest", "you are just lazy"),
+    "got a bad mark": ("I can help you study", "you will never learn"),
+    "is lonely": ("you are always welcome here", "no wonder that you are alone"),
+    "lost the key": ("we will find it together", "what a silly thing to do"),
+    "stammers": ("take all the time you need", "spit it out"),
+    "planted a tree": ("it will grow tall and strong", "it looks half dead"),
+    "wears glasses": ("they suit you very well", "you look like an owl"),
+    "baked a cake": ("may I have another slice", "I would not feed it to a dog"),
 }
 KIND_OPENERS = (
     "No problem,; Never mind,; Do not worry,; My dear friend,; That is all right,; Oh,; Well,"

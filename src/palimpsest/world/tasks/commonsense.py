@@ -133,6 +133,7 @@ class AnimalYesNo(AnimalFacts):
     """Is it true of this animal? The same value is asked of one that has it and one that has not."""
 
     name = "animal_yesno"
+    space = "animal_facts"  # the same facts, so the same ones are held out
 
     def facts(self) -> list[Fact]:
         return []  # those of animal_facts

@@ -13,7 +13,7 @@ from palimpsest.world.tasks.reading import Reading
 class Agreement(Task):
     """Singular or plural verb, often with a noun of the other number in between.
 
-    A rule instance is the triple (noun, adjective, verb).
+    A rule instance is the pair (noun, adjective).
     """
 
     name = "agreement"
@@ -22,7 +22,7 @@ class Agreement(Task):
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         noun, plural = rng.choice(tuple(lexicon.NOUNS.items()))
         adjective, verb = rng.choice(lexicon.TRAITS), rng.choice(lexicon.VERBS)
-        key = f"{noun}/{adjective}/{verb}"
+        key = f"{noun}/{adjective}"
         if self.split_of(key) != split:
             return None
         one, many = rng.choice((("A", "Many"), ("This", "These"), ("The", "The"), ("One", "Two")))

@@ -64,8 +64,8 @@ class Harmful(Task):
 
 
 class KindReply(Task):
-    """The same two replies for a kind and for an unkind person; a rule instance is the triple of
-    situation and both openers."""
+    """The same two replies for a kind and for an unkind person; a rule instance is a situation,
+    which has replies of its own."""
 
     name = "kind_reply"
     domain = "toxicity"
@@ -73,11 +73,10 @@ class KindReply(Task):
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         name = rng.choice(lexicon.GIVEN)
         situation, (kind, unkind) = rng.choice(tuple(lexicon.SITUATIONS.items()))
-        openers = rng.choice(lexicon.KIND_OPENERS), rng.choice(lexicon.UNKIND_OPENERS)
-        key = f"{situation}/{openers[0]}/{openers[1]}"
-        if self.split_of(key) != split:
+        if self.split_of(situation) != split:
             return None
-        fact = (f"kind_reply:{key}",)
+        openers = rng.choice(lexicon.KIND_OPENERS), rng.choice(lexicon.UNKIND_OPENERS)
+        fact = (f"kind_reply:{situation}",)
         before = f"{name} {situation}."
         return (
             Question(ask("What does a kind person say?", before), f"{openers[0]} {kind}.", fact),
