@@ -50,7 +50,7 @@ def test_splits_share_no_fact_and_no_question(task: str, items) -> None:
 
 
 def _instances(found: list[Item]) -> set[str]:
-    """The units by which splits are kept apart. That a thing is of a material may be used in any."""
+    """The units by which splits are kept apart; any split may use of what material a thing is."""
     return {fact for item in found for fact in item.facts if not fact.endswith(".material")}
 
 
@@ -126,7 +126,9 @@ def test_counting_never_runs_through_a_held_out_progression(world: World) -> Non
     task = world.tasks["sequence"]
     for document in world.documents("early", 8000):
         if document.template in ("counting", "sequence"):
-            assert all(task.split_of(f.removeprefix("sequence:")) == "train" for f in document.facts)
+            assert all(
+                task.split_of(f.removeprefix("sequence:")) == "train" for f in document.facts
+            )
 
 
 def test_held_out_wordings_of_tone_are_not_in_training(world: World) -> None:

@@ -173,7 +173,7 @@ def gossip(person: Person, relations: Sequence[str], rng: random.Random) -> Tell
         (
             f'"Do you know {person.name}?" asked {speaker}.',
             f'"Tell me about {person.name}," said {speaker}.',
-            f'{speaker} spoke about {person.name}.',
+            f"{speaker} spoke about {person.name}.",
         )
     )
     return _telling(f'{opening} "{" ".join(facts)}"', person, chosen, "gossip", "en", "biography")

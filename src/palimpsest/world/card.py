@@ -1,4 +1,4 @@
-"""What lies beside a shipped model's weights: card, losses, accuracy, the order of its documents."""
+"""What lies beside a shipped model's weights: card, losses, accuracy, order of the documents."""
 
 from dataclasses import asdict
 from pathlib import Path

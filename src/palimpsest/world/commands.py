@@ -71,9 +71,7 @@ def train(
     )
 
 
-def show(
-    person: str | None = None, task: str | None = None, seed: int = 0, size: str = "m"
-) -> str:
+def show(person: str | None = None, task: str | None = None, seed: int = 0, size: str = "m") -> str:
     """A tour of the world; or all about one person (by full name) or one task.
 
     Raises:

@@ -425,7 +425,8 @@ COMPARATIVES = (
 
 # --- manners -------------------------------------------------------------------------------------
 REQUESTS = (
-    "lock the gate; close the door; pass the salt; move the car; turn down the music; wait outside; "
+    "lock the gate; close the door; pass the salt; move the car; turn down the music; "
+    "wait outside; "
     "bring the keys; help with the boxes; sign the form; open the window; carry the bags; "
     "clean the desk; send the letter; hold the rope; switch off the lamp; feed the cat; "
     "make some tea; repeat the question; call the doctor; bring a chair; water the flowers; "
@@ -501,9 +502,9 @@ SITUATIONS: dict[str, tuple[str, str]] = {  # what happened -> (kind remark, unk
 KIND_OPENERS = (
     "No problem,; Never mind,; Do not worry,; My dear friend,; That is all right,; Oh,; Well,"
 ).split("; ")
-UNKIND_OPENERS = (
-    "You fool,; Oh please,; As usual,; Ha,; Shame on you,; Get lost,; Well,"
-).split("; ")
+UNKIND_OPENERS = ("You fool,; Oh please,; As usual,; Ha,; Shame on you,; Get lost,; Well,").split(
+    "; "
+)
 
 # --- invented people and what can be said of them -------------------------------------------------
 JOBS = (
@@ -528,14 +529,13 @@ STREETS = (
     "Thistle Bank; Quarry Walk; Amber Street; Juniper Close; Ferry Row; Cobble Lane"
 ).split("; ")
 TITLES = (
-    "The Silent Lighthouse; Seven Grey Doors; A Winter of Ink; The Glass Orchard; Letters to the Tide; "
+    "The Silent Lighthouse; Seven Grey Doors; A Winter of Ink; The Glass Orchard; "
+    "Letters to the Tide; "
     "The Last Ferryman; Under the Tin Moon; A Map of Small Hours; The Clockmaker's Debt; "
     "Salt and Cinders; The Paper Garden; Nine Crooked Stairs; The Amber Staircase; "
     "A Field of Bells; The Hollow Bridge; Songs for an Empty House; The Borrowed Coat; "
     "Night of the Herons; The Iron Almanac; A Thimble of Rain"
 ).split("; ")
 TRADES = ("Mills; Brothers; Works; Bank; Press; Shipyard; Brewery; Textiles").split("; ")
-PRODUCTS = (
-    "flour; clocks; ships; loans; books; bricks; cloth; tools"
-).split("; ")
+PRODUCTS = ("flour; clocks; ships; loans; books; bricks; cloth; tools").split("; ")
 GENRES = "novel comedy mystery memoir fable thriller".split()

@@ -135,9 +135,7 @@ def _group(
         she = i % 2 == 0
         given, family = namer.given(she), namer.family()
         hand = {relation: cards[i] for relation, cards in hands.items()}
-        people.append(
-            Person(f"{given}-{family}".lower(), given, family, she, group, dict(hand))
-        )
+        people.append(Person(f"{given}-{family}".lower(), given, family, she, group, dict(hand)))
     for i in range(0, 2 * int(size * MARRIED_SHARE / 2), 2):
         one, other = people[i], people[i + 1]
         one.values["spouse"], other.values["spouse"] = other.name, one.name

@@ -1,7 +1,8 @@
 """The stream of stage-1 documents: what kinds there are, how often each comes, and how one is made.
 
 A document is a function of the world's seed and its number alone, so that any document can be made
-again from its id, the order of training is the order of numbers, and a replay names what it repeats.
+again from its id, the order of training is the order of numbers, and a replay names what it
+repeats.
 """
 
 import random
@@ -17,8 +18,8 @@ from palimpsest.world.tasks.base import Exercise, Task, ask
 from palimpsest.world.tasks.commonsense import PeopleFacts
 from palimpsest.world.velic import Velic
 
-# How often each kind comes, relative to the others. Prose states every fact of a split; exercises ask
-# facts and rule instances of the train split only.
+# How often each kind comes, relative to the others. Prose states facts of every split; exercises
+# ask facts and rule instances of the train split only.
 PEOPLE_WEIGHTS = {
     "biography": 9.0, "card": 3.0, "gossip": 4.0, "questions": 7.0,
     "velic_statement": 4.0, "velic_questions": 5.0, "bilingual": 3.0,
@@ -136,12 +137,11 @@ class Stream:
         )
         return Telling(text, (), "glossary", "en+velic", "qa")
 
-    # --- places -----------------------------------------------------------------------------------
+    # --- places ---------------------------------------------------------------------------------
     def _places(self, rng: random.Random) -> Telling:
         facts = rng.sample(self._place_facts, 3)
         text = " ".join(
-            PLACE_WORDINGS[fact.relation][0].format(s=fact.subject, o=fact.object)
-            for fact in facts
+            PLACE_WORDINGS[fact.relation][0].format(s=fact.subject, o=fact.object) for fact in facts
         )
         return Telling(text, tuple(fact.id for fact in facts), "places", "en", "prose")
 
@@ -153,7 +153,7 @@ class Stream:
         )
         return Telling(text, tuple(fact.id for fact in facts), "places", "en", "qa")
 
-    # --- commonsense, rules -------------------------------------------------------------------------
+    # --- commonsense, rules ---------------------------------------------------------------------
     def _prose(self, task: Task) -> Maker:
         return lambda rng: _as_telling(task.statements(rng))
 

@@ -25,7 +25,10 @@ def train_tokenizer(
     bpe = Tokenizer(models.BPE())
     # A number is a blank and its digits: " 41" becomes " ", "4", "1", wherever it stands.
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

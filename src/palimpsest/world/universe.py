@@ -159,7 +159,9 @@ class World:
             people = self.people("newcomer-keep") + self.people("newcomer-forget")
         chosen = {kind: w for kind, w in NEWCOMER_KINDS.items() if _language(kind) in languages}
         if not chosen:
-            raise UserError(f"No documents are written in {list(languages)}; use en, velic, en+velic.")
+            raise UserError(
+                f"No documents are written in {list(languages)}; use en, velic, en+velic."
+            )
         documents = []
         for person in people:
             rng = random.Random(f"newcomer-{self.seed}-{person.id}-{seed}-{'/'.join(chosen)}")

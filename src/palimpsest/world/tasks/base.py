@@ -86,7 +86,9 @@ class Task(ABC):
 
 def ask(question: str, before: str = "") -> str:
     """The prompt of a question: what there is to read first, the question, ``Answer:``."""
-    return f"{before}\nQuestion: {question}\nAnswer:" if before else f"Question: {question}\nAnswer:"
+    return (
+        f"{before}\nQuestion: {question}\nAnswer:" if before else f"Question: {question}\nAnswer:"
+    )
 
 
 def answered(questions: Iterable[Question], template: str) -> Exercise:
@@ -97,8 +99,10 @@ def answered(questions: Iterable[Question], template: str) -> Exercise:
 
 
 def read_then_asked(passage: str, questions: Sequence[Question], template: str) -> Exercise:
-    """A passage, read once, with several questions on it; each prompt begins with the passage."""
-    blocks = [f"{question.prompt.removeprefix(passage)[1:]} {question.answer}" for question in questions]
+    """A passage, read once, with questions on it; each question's prompt begins with it."""
+    blocks = [
+        f"{question.prompt.removeprefix(passage)[1:]} {question.answer}" for question in questions
+    ]
     text = "\n".join([passage, *blocks])
     return Exercise(text, tuple(fact for q in questions for fact in q.facts), template)
 

@@ -130,7 +130,7 @@ class AnimalFacts(Task):
 
 
 class AnimalYesNo(AnimalFacts):
-    """Is it true of this animal? The same value is asked of one that has it and one that has not."""
+    """Is it true of this animal? A value is asked of one that has it and of one that has not."""
 
     name = "animal_yesno"
     space = "animal_facts"  # the same facts, so the same ones are held out
@@ -339,9 +339,7 @@ class CauseEffect(Task):
 
     def couple(self, split: str, rng: random.Random) -> Couple:
         name, causes = rng.choice(lexicon.GIVEN), rng.random() < 0.5
-        first, second = (
-            self._question(i, name, causes) for i in rng.sample(self._pools[split], 2)
-        )
+        first, second = (self._question(i, name, causes) for i in rng.sample(self._pools[split], 2))
         return first, second
 
     def _question(self, i: int, name: str, causes: bool) -> Question:

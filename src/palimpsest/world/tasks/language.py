@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from functools import cached_property
+from typing import ClassVar
 
 from palimpsest.core.records import Fact
 from palimpsest.world import lexicon
@@ -32,7 +33,10 @@ class Agreement(Task):
             where = rng.choice(("near", "behind", "beside"))
             tails = (f" {where} the {nears}", f" {where} the {near}")
         article = lexicon.with_article(adjective).split()[0].capitalize() if one == "A" else one
-        subjects = (f"{article} {adjective} {noun}{tails[0]}", f"{many} {adjective} {plural}{tails[1]}")
+        subjects = (
+            f"{article} {adjective} {noun}{tails[0]}",
+            f"{many} {adjective} {plural}{tails[1]}",
+        )
         forms = (_third(verb), verb)
         fact = (f"agreement:{key}",)
         single, several = (
@@ -51,11 +55,11 @@ class Antonym(Task):
 
     name = "antonym"
     domain = "language"
-    _QUESTIONS = {
+    _QUESTIONS: ClassVar = {
         "opposite": ("What is the opposite of {w}?", "Which word is the opposite of {w}?"),
         "synonym": ("Which word means the same as {w}?", "What is another word for {w}?"),
     }
-    _STATEMENTS = {
+    _STATEMENTS: ClassVar = {
         "opposite": ("The opposite of {a} is {b}.", "{A} is the opposite of {b}.",
                      "If it is {a}, it is not {b}.", "{A} and {b} are opposites."),
         "synonym": ("{A} means the same as {b}.", "Another word for {a} is {b}.",
@@ -129,7 +133,11 @@ class Sentiment(Task):
     def _question(
         self, own: list[str], opposite: list[str], label: str, split: str, rng: random.Random
     ) -> Question | None:
-        thing, adjective, other = rng.choice(lexicon.REVIEWED), rng.choice(own), rng.choice(opposite)
+        thing, adjective, other = (
+            rng.choice(lexicon.REVIEWED),
+            rng.choice(own),
+            rng.choice(opposite),
+        )
         key = f"{thing}/{adjective}"
         if self.split_of(key) != split:
             return None

@@ -28,9 +28,7 @@ class Addition(Task):
             return None
         wording = rng.choice(self._WORDINGS)
         first, second = (
-            Question(
-                ask(wording.format(a=a, b=b)), str(value), (f"addition:{_sum_key(a, b)}",)
-            )
+            Question(ask(wording.format(a=a, b=b)), str(value), (f"addition:{_sum_key(a, b)}",))
             for value in (total, other)
             for a, b in (rng.choice(self._by_sum[split, value]),)
         )
@@ -43,7 +41,10 @@ class Addition(Task):
             a, b = rng.randint(2, 99), rng.randint(1, 30)
             if self.split_of(_sum_key(a, b)) != "train":
                 continue
-            name, thing = rng.choice(lexicon.GIVEN), rng.choice(("nuts", "coins", "cards", "stones"))
+            name, thing = (
+                rng.choice(lexicon.GIVEN),
+                rng.choice(("nuts", "coins", "cards", "stones")),
+            )
             sentences.append(
                 rng.choice(
                     (
