@@ -194,7 +194,7 @@ def test_velic_has_its_own_words_and_ends_on_the_value(world: World) -> None:
     [
         (lambda world: World(size="xl"), "'xl'"),
         (lambda world: world.people("newcomers"), "newcomer-keep"),
-        (lambda world: list(world.documents("erly")), "'early'"),
+        (lambda world: list(world.documents("latest")), "'late'"),
         (lambda world: world.document("17"), "e000017"),
         (lambda world: world.probes([], forms=["drect"]), "'direct'"),
         (lambda world: world.probes([], relations=["jobs"]), "'job'"),

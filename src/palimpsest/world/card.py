@@ -100,6 +100,7 @@ def _card(
     accuracy: pd.DataFrame,
 ) -> str:
     config = lm.model.config
+    documents = sum(len(step) for step in history.order)
     mean = accuracy.iloc[-1]
     lines = [
         "---",
@@ -128,7 +129,7 @@ def _card(
         "",
         "## Training",
         "",
-        f"- {sum(len(step) for step in history.order):,} documents, {history.tokens:,} tokens, each "
+        f"- {documents:,} documents, {history.tokens:,} tokens, each "
         f"document once, in the order of `{ORDER}` (a line a step; number 17 is document "
         "`e000017`).",
         f"- {history.steps:,} steps of {recipe.batch_size} lines; documents share a line without "

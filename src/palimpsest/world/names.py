@@ -9,9 +9,10 @@ import random
 
 _ONSETS = "b br d dr f fl g gr h j k kl l m n p pr r s sk st t tr v w z".split()
 _VOWELS = "a e i o u".split()
-_CODAS = "l n r s m d k v th nd rn".split()
 _MIDDLES = "b d f g k l ll m n nn p r rr s ss t v z".split()
-_FAMILY_ENDS = "ock en ers ing ow el and ick olt ask ury ane orn esk ard ist".split()
+_FAMILY_ENDS = (
+    "ock en ers ing ow el and ick olt ask ury ane orn esk ard ist".split()  # codespell:ignore
+)
 _GIVEN_ENDS_SHE = "a ia ena isa ora ila".split()
 _GIVEN_ENDS_HE = "o us in ar el ic".split()
 _CITY_ENDS = "ham mere burg stead more haven dale wick".split()
