@@ -22,7 +22,9 @@ class ChapterSpec:
 CHAPTERS: dict[str, ChapterSpec] = {
     spec.name: spec
     for spec in (
-        ChapterSpec("01_problem_setting", "The problem setting", "palimpsest.studies.problem_setting"),
+        ChapterSpec(
+            "01_problem_setting", "The problem setting", "palimpsest.studies.problem_setting"
+        ),
         ChapterSpec("02_random_label_forgetting", "Random-label forgetting"),
         ChapterSpec("03_goldfish_loss", "The goldfish loss"),
         ChapterSpec("04_influence_functions", "Influence functions"),

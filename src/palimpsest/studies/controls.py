@@ -195,9 +195,7 @@ def ask_model(lm: LanguageModel, questions: Sequence[Question]) -> pd.DataFrame:
                 "answer": probe.answer,
                 "said": probe.choices[best],
                 "correct": int(probe.choices[best] == probe.answer),
-                "probability": float(
-                    logprobs.softmax(0)[probe.choices.index(probe.answer)]
-                ),
+                "probability": float(logprobs.softmax(0)[probe.choices.index(probe.answer)]),
             }
         )
     return pd.DataFrame(rows)

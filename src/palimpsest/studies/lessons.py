@@ -72,7 +72,7 @@ def open_lesson(
     """The lesson of ``data``: the word ``world``, or the path of a file of forget records.
 
     Args:
-        data: ``world``, or a JSONL file of records ``{prompt, answer, paraphrases, entity, split}``.
+        data: ``world``, or a JSONL file of ``Forget`` records.
         people: how many entities to forget; as many are kept.
         documents_per_person: how many documents tell of each (world only; records tell each answer
             once in its prompt and once in each trained paraphrase).
@@ -150,11 +150,13 @@ def _from_records(path: Path, people: int, seed: int) -> Lesson:
         )
     if len({record.answer for record in records}) < 2:
         raise DataError(f"All records of {path} have the same answer; nothing can be asked.")
+    by_entity = {name: _with_halves(own) for name, own in by_entity.items()}
     names = sorted(by_entity)
     random.Random(f"{seed}/entities").shuffle(names)
     size = min(people, len(names) // 2)
     groups = {"forget": names[:size], "keep": names[size : 2 * size]}
-    answers = sorted({record.answer for record in records})
+    _both_halves(path, [record for name in groups["forget"] for record in by_entity[name]])
+    answers = sorted({record.answer.strip() for record in records})
     told: dict[str, list[Document]] = {"forget": [], "keep": []}
     questions: list[Question] = []
     for group, entities in groups.items():
@@ -175,11 +177,17 @@ def _from_records(path: Path, people: int, seed: int) -> Lesson:
                     questions += [
                         Question(
                             Probe(
-                                fact=record.id, prompt=prompt.rstrip(), answer=record.answer.strip(),
-                                choices=tuple(answer.strip() for answer in answers), form=form,
+                                fact=record.id,
+                                prompt=prompt.rstrip(),
+                                answer=record.answer.strip(),
+                                choices=tuple(answers),
+                                form=form,
                             ),
-                            name, group, record.split, form,
-                        )  # fmt: skip
+                            entity=name,
+                            group=group,
+                            half=record.split,
+                            form=form,
+                        )
                         for prompt in prompts
                     ]
     return Lesson(
@@ -189,6 +197,25 @@ def _from_records(path: Path, people: int, seed: int) -> Lesson:
         request=tuple(told["forget"]),
         questions=tuple(questions),
     )
+
+
+def _with_halves(records: list[Forget]) -> list[Forget]:
+    """As given; if one half is missing about an entity, every second record is for development."""
+    if {record.split for record in records} == {"dev", "test"}:
+        return records
+    return [
+        replace(record, split=("test", "dev")[number % 2]) for number, record in enumerate(records)
+    ]
+
+
+def _both_halves(path: Path, records: list[Forget]) -> None:
+    missing = {"dev", "test"} - {record.split for record in records}
+    if missing:
+        raise DataError(
+            f"{path} has no {missing.pop()} records about the entities to forget. The point at "
+            "which unlearning stops is chosen on dev records and results are reported on test "
+            "records: give at least two records to each entity, or set their 'split'."
+        )
 
 
 def _wordings(record: Forget) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ import pandas as pd
 from palimpsest.core import plots, stats
 from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, study
-from palimpsest.studies.controls import Teaching, Weights, ascend, ask, relearn, teach
+from palimpsest.studies.controls import Teaching, Weights, ascend, ask, relearn, teach, weights_of
 from palimpsest.studies.lessons import FORMS, Lesson, open_lesson
 
 MODELS = ("theta_o", "theta_u", "theta_r", "twin", "theta_0")
@@ -67,10 +67,11 @@ def question_everyone(ctx: Context) -> tuple[Lesson, Answers]:
     p = ctx.parameters
     lesson = open_lesson(ctx.data, p.people, p.documents_per_person, p.choices, ctx.seed)
     weights, path = make_models(ctx, lesson)
+    others = lesson.ask("forget", "dev", "direct")
     parts = []
     for name in MODELS:
         relearned = ctx.cell(
-            relearn, lm=ctx.lm, weights=weights[name], questions=lesson.ask("forget", "dev", "direct"),
+            relearn, lm=ctx.lm, weights=weights[name], questions=others,
             learning_rate=p.relearn_learning_rate, steps=p.relearn_steps, seed=ctx.seed,
         )  # fmt: skip
         before = lesson.ask("forget", "test") + lesson.ask("keep", "test")
@@ -99,7 +100,7 @@ def make_models(ctx: Context, lesson: Lesson) -> tuple[dict[str, Weights], dict[
         "theta_o": taught(everyone, ctx.seed),
         "theta_r": taught(without, ctx.seed),
         "twin": taught(without, ctx.seed + 1),
-        "theta_0": taught(lesson.replay, ctx.seed) if lesson.replay else untaught(ctx),
+        "theta_0": taught(lesson.replay, ctx.seed) if lesson.replay else weights_of(ctx.lm),
     }
     path = ctx.cell(
         ascend, lm=ctx.lm, weights=weights["theta_o"], request=lesson.request,
@@ -110,28 +111,22 @@ def make_models(ctx: Context, lesson: Lesson) -> tuple[dict[str, Weights], dict[
     return weights, path
 
 
-def untaught(ctx: Context) -> Weights:
-    """θ_0 where there is nothing to replay: the model as it came."""
-    from palimpsest.studies.controls import weights_of
-
-    return weights_of(ctx.lm)
-
-
 # --- what is measured -------------------------------------------------------------------------
 
 
-def by_person(table: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Share of right answers, one person a row; columns ``(model, asked)``."""
+def outcomes(table: pd.DataFrame, group: str) -> pd.DataFrame:
+    """One question a row with its ``entity`` and how it was ``asked``; one column a model, 1 where
+    it was right."""
     rows = table[table["group"] == group]
-    return rows.pivot_table(index="entity", columns=["model", "asked"], values="correct")
+    keys = ["entity", "fact", "prompt", "asked"]
+    return rows.pivot_table(index=keys, columns="model", values="correct").reset_index()
 
 
-def measures(people: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
-    """The numbers the claims rest on, with 95 % intervals over people.
+def measures(rows: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
+    """The numbers the claims rest on, with 95 % intervals from resampling people.
 
-    With A the mean share of right answers of a model, and ρ = (A_u − A_r) / (A_o − A_r) the share
-    of what retraining removes that the unlearned model still has (0: like retrained, 1: nothing
-    removed):
+    With A a model's share of right answers, and ρ = (A_u − A_r) / (A_o − A_r) the share of what
+    retraining removes that the unlearned model still has (0: like retrained, 1: nothing removed):
 
     - ``gap_*``: A_u − A_r, for every way of asking;
     - ``noise_*``: A_twin − A_r, the same between two retrained models;
@@ -140,65 +135,83 @@ def measures(people: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
     - ``regained``: what relearning other facts adds to A_u, minus what it adds to A_r.
 
     Args:
-        people: of :func:`by_person`, the people to be forgotten.
+        rows: of :func:`outcomes`, about the people to be forgotten.
         seed: of the resampling.
     """
-    asked = [name for name in ASKED if ("theta_u", name) in people]
-    values = {}
-    for name in asked:
-        values[f"gap_{name}"] = _over_people(people, seed, lambda a, n=name: _gap(a, n))
-        values[f"noise_{name}"] = _over_people(
-            people, seed, lambda a, n=name: a["twin", n] - a["theta_r", n]
+    values: dict[str, Value] = {}
+    for asked in _in_order(rows):
+        own = rows[rows["asked"] == asked]
+        for name, model in (("gap", "theta_u"), ("noise", "twin")):
+            values[f"{name}_{asked}"] = Value.of(
+                stats.paired_bootstrap(own[model], own["theta_r"], own["entity"], seed=seed),
+                "share",
+            )
+        values[f"left_{asked}"] = _left(rows, (asked,), seed)
+    values["hidden_second_language"] = _left(rows, ("second_language", "direct"), seed)
+    if "relearned" in ways(rows):
+        gain = _gain(rows)
+        values["regained"] = Value.of(
+            stats.cluster_bootstrap(
+                gain["theta_u"] - gain["theta_r"], gain.index.get_level_values("entity"), seed=seed
+            ),
+            "share",
         )
-        values[f"left_{name}"] = _over_people(people, seed, lambda a, n=name: _left(a, n))
-        if _span(people.mean(), name) < SMALLEST_SPAN:
-            values[f"left_{name}"] = Value(None, n=len(people), unit="share")
-    hidden = ("left_direct", "left_second_language")
-    values["hidden_second_language"] = Value(None, n=len(people), unit="share")
-    if all(name in values and values[name].value is not None for name in hidden):
-        values["hidden_second_language"] = _over_people(
-            people, seed, lambda a: _left(a, "second_language") - _left(a, "direct")
-        )
-    values["regained"] = _over_people(
-        people,
-        seed,
-        lambda a: (a["theta_u", "relearned"] - a["theta_u", "direct"])
-        - (a["theta_r", "relearned"] - a["theta_r", "direct"]),
-    )
     return values
 
 
-def _gap(a: Any, asked: str) -> Any:
-    return a["theta_u", asked] - a["theta_r", asked]
+def ways(rows: pd.DataFrame) -> set[str]:
+    """The ways of asking that occur."""
+    return set(rows["asked"])
 
 
-def _span(a: Any, asked: str) -> Any:
-    return a["theta_o", asked] - a["theta_r", asked]
+def _in_order(rows: pd.DataFrame) -> list[str]:
+    present = ways(rows)
+    return [asked for asked in ASKED if asked in present]
 
 
-def _left(a: Any, asked: str) -> Any:
-    return _gap(a, asked) / _span(a, asked)
+def _left(rows: pd.DataFrame, asked: tuple[str, ...], seed: int) -> Value:
+    """ρ for one way of asking, or ρ for the first minus ρ for the second of two."""
+    if not ways(rows) >= set(asked):
+        return Value(None, unit="share")
+    own = rows[rows["asked"].isin(asked)]
+    right = own[["theta_u", "theta_r", "theta_o"]].to_numpy(dtype=float)
+    masks = [(own["asked"] == name).to_numpy(dtype=float) for name in asked]
+    people, codes = np.unique(own["entity"].to_numpy(), return_inverse=True)
+    for mask in masks:
+        _, retrained, original = mask @ right / mask.sum()
+        if original - retrained < SMALLEST_SPAN:
+            return Value(None, n=len(people), unit="share")
+
+    def statistic(weights: np.ndarray) -> np.ndarray:  # [draws, questions] -> [draws]
+        shares = []
+        for mask in masks:
+            own_weights = weights * mask
+            means = own_weights @ right / own_weights.sum(axis=1, keepdims=True)
+            unlearned, retrained, original = means.T
+            shares.append((unlearned - retrained) / (original - retrained))
+        return shares[0] - sum(shares[1:])
+
+    factor = stats.Factor(codes, np.zeros(len(people), dtype=np.intp))
+    return Value.of(stats.bootstrap(statistic, [factor], right, seed=seed), "share")
 
 
-def _over_people(people: pd.DataFrame, seed: int, statistic: Any, unit: str = "share") -> Value:
-    """A statistic of the models' mean accuracies, with an interval over people."""
-    columns = list(people.columns)
-
-    def of_means(means: np.ndarray) -> np.ndarray:  # [draws, columns] -> [draws]
-        return statistic({name: means[..., at] for at, name in enumerate(columns)})
-
-    return Value.of(stats.bootstrap_of_means(people.to_numpy(), of_means, seed=seed), unit)
+def _gain(rows: pd.DataFrame) -> pd.DataFrame:
+    """What relearning adds to the answer of each question; one column a model."""
+    keys = ["entity", "fact", "prompt"]
+    before, after = (
+        rows[rows["asked"] == asked].set_index(keys).drop(columns="asked")
+        for asked in ("direct", "relearned")
+    )
+    return (after - before).dropna()
 
 
 def accuracies(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """One row for each group, model and way of asking: accuracy with its interval over people."""
+    """One row for each group, model and way of asking: the share of right answers with its 95 %
+    interval from resampling people."""
     rows = []
-    for group in ("forget", "keep"):
-        people = by_person(table, group)
-        for model, asked in people.columns:
-            value = _over_people(people, seed, lambda a, k=(model, asked): a[k])
-            low, high = value.ci95 or (None, None)
-            rows.append((group, model, asked, value.value, low, high, value.n))
+    for (group, model, asked), own in table.groupby(["group", "model", "asked"], sort=False):
+        share = stats.cluster_bootstrap(own["correct"], own["entity"], seed=seed)
+        rows.append((group, model, asked, share.value, share.low, share.high, share.n))
     columns = ["group", "model", "asked", "accuracy", "low", "high", "people"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -213,24 +226,30 @@ def null_answers(seed: int, people: int = 20, facts: int = 5) -> dict[str, Value
     known = {"direct": 0.9, "paraphrase": 0.8, "second_language": 0.7, "relearned": 0.9}
     chance = 1 / 8
 
-    def draw(left: dict[str, float], gain: float = 0.0) -> pd.DataFrame:
-        columns = {}
+    def draw(left: float, gain: float = 0.0) -> pd.DataFrame:
         ease = rng.normal(0, 0.15, people)  # some people are easier than others, for every model
-        for model in MODELS:
-            for asked in ASKED:
-                share = {"theta_o": 1.0, "theta_u": left[asked]}.get(model, 0.0)
+        parts = []
+        for asked in ASKED:
+            part = pd.DataFrame(
+                {
+                    "entity": np.repeat(np.arange(people), facts),
+                    "fact": np.arange(people * facts),
+                    "prompt": "",
+                    "asked": asked,
+                }
+            )
+            for model in MODELS:
+                share = {"theta_o": 1.0, "theta_u": left}.get(model, 0.0)
                 level = chance + share * (known[asked] - chance) + gain * (asked == "relearned")
                 rate = np.clip(level + ease * (level > 2 * chance), 0, 1)
-                columns[model, asked] = rng.binomial(facts, rate) / facts
-        return pd.DataFrame(columns)
+                part[model] = rng.binomial(1, np.repeat(rate, facts))
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
 
-    nothing = measures(draw(dict.fromkeys(ASKED, 1.0)), seed)
-    evenly = measures(draw(dict.fromkeys(ASKED, 0.3)), seed)
-    alike = measures(draw(dict.fromkeys(ASKED, 0.1), gain=0.1), seed)
     return {
-        "left_direct": nothing["left_direct"],
-        "hidden_second_language": evenly["hidden_second_language"],
-        "regained": alike["regained"],
+        "left_direct": _left(draw(1.0), ("direct",), seed),
+        "hidden_second_language": _left(draw(0.3), ("second_language", "direct"), seed),
+        "regained": measures(draw(0.1, gain=0.1), seed)["regained"],
     }
 
 
@@ -239,14 +258,20 @@ def null_answers(seed: int, people: int = 20, facts: int = 5) -> dict[str, Value
 
 @study()
 def one_person(ctx: Context) -> Result:
-    """What does one person look like to a model that knew, one that unlearned, one that never met?"""
+    """What do the original, the unlearned and the retrained model say about one person?"""
     lesson, answers = question_everyone(ctx)
     table = answers.table
     name = sorted({q.entity for q in lesson.ask("forget", "test")})[0]
-    person = table[(table["entity"] == name) & table["model"].isin(["theta_o", "theta_u", "theta_r"])]
+    person = table[
+        (table["entity"] == name) & table["model"].isin(["theta_o", "theta_u", "theta_r"])
+    ]
     shown = person[person["asked"].isin(["direct", "second_language"])]
     said = shown.pivot_table(
-        index=["asked", "prompt", "answer"], columns="model", values="said", aggfunc="first", sort=False
+        index=["asked", "prompt", "answer"],
+        columns="model",
+        values="said",
+        aggfunc="first",
+        sort=False,
     ).reset_index()
     said = said[["asked", "prompt", "answer", *_present(said, ("theta_o", "theta_u", "theta_r"))]]
     return Result(
@@ -294,9 +319,8 @@ def one_person(ctx: Context) -> Result:
 def twenty_people(ctx: Context) -> Result:
     """Where do the unlearned and the retrained model agree, and where do they part?"""
     _, answers = question_everyone(ctx)
-    people = by_person(answers.table, "forget")
     table = accuracies(answers.table, ctx.seed)
-    values = measures(people, ctx.seed) | {
+    values = measures(outcomes(answers.table, "forget"), ctx.seed) | {
         f"{group}_{model}_{asked}": Value(row.accuracy, _ends(row), row.people, "share")
         for (group, model, asked), row in zip(
             table[["group", "model", "asked"]].itertuples(index=False),
@@ -322,6 +346,176 @@ def twenty_people(ctx: Context) -> Result:
         },
         notes=notes,
     )
+
+
+# --- figures and their words ------------------------------------------------------------------
+
+
+def _draw_person(person: pd.DataFrame) -> Any:
+    """Probability of the right answer, one line a question form and fact, one mark a model."""
+    facts = list(dict.fromkeys(person["fact"]))
+    forms = [form for form in FORMS if form in set(person["asked"])]
+    figure, axes = plots.panels(len(forms), 7.2, 0.42 * len(facts) + 1.3, share_y=True)
+    for panel, form in zip(axes, forms, strict=True):
+        rows = person[person["asked"] == form]
+        for model in ("theta_o", "theta_u", "theta_r"):
+            mean = rows[rows["model"] == model].groupby("fact")["probability"].mean()
+            plots.dots(panel, mean.reindex(facts).to_numpy(), np.arange(len(facts)), model)
+        panel.set(xlim=(-0.04, 1.04), xlabel="probability of the right answer")
+        panel.set_title(ASKED_WORDS[form])
+    axes[0].set_yticks(range(len(facts)), [fact.rsplit(".", 1)[-1] for fact in facts])
+    axes[0].invert_yaxis()
+    plots.legend_below(figure, axes[0])
+    return figure
+
+
+def _person_words(person: pd.DataFrame) -> tuple[str, str]:
+    name = str(person["entity"].iloc[0])
+    shares = {
+        (model, form): _mean(person, model, form)
+        for model in ("theta_o", "theta_u", "theta_r")
+        for form in ("direct", "second_language")
+    }
+    told = "; ".join(
+        f"{plots.NAMES[model]} {shares[model, 'direct']:.0%} asked directly"
+        + (
+            ""
+            if np.isnan(shares[model, "second_language"])
+            else f" and {shares[model, 'second_language']:.0%} in the second language"
+        )
+        for model in ("theta_o", "theta_u", "theta_r")
+    )
+    caption = (
+        f"What three models know of one person ({name}): probability of the right answer among the "
+        f"choices, for each fact and way of asking. Right answers: {told}."
+    )
+    alt = (
+        "Dots on one line for each fact, in one panel for each way of asking; the horizontal axis "
+        f"is the probability of the right answer, from 0 to 1. Share of right answers: {told}."
+    )
+    return caption, alt
+
+
+def _draw_agreement(table: pd.DataFrame) -> Any:
+    figure, axes = plots.panels(2, 7.2, 3.9, share_y=True)
+    for panel, group in zip(axes, ("forget", "keep"), strict=True):
+        rows = table[table["group"] == group]
+        asked = [name for name in ASKED if name in set(rows["asked"])]
+        for number, model in enumerate(MODELS):
+            own = rows[rows["model"] == model].set_index("asked").reindex(asked)
+            height = np.arange(len(asked)) + 0.15 * (number - 2)
+            ends = own[["low", "high"]].to_numpy()
+            plots.dots(panel, own["accuracy"].to_numpy(), height, model, ends)
+        panel.set(xlim=(-0.02, 1.02), xlabel="share of right answers")
+        panel.set_title({"forget": "people to forget", "keep": "people to keep"}[group])
+    axes[0].set_yticks(range(len(asked)), [ASKED_WORDS[name] for name in asked])
+    axes[0].invert_yaxis()
+    plots.legend_below(figure, axes[0])
+    return figure
+
+
+def _agreement_words(values: dict[str, Value]) -> tuple[str, str]:
+    def share(model: str, asked: str, group: str = "forget") -> str:
+        value = values.get(f"{group}_{model}_{asked}", Value(None)).value
+        return "not asked" if value is None else f"{value:.2f}"
+
+    told = "; ".join(
+        f"{ASKED_WORDS[asked]}".replace("\n", " ")
+        + f": {share('theta_u', asked)} for the unlearned and {share('theta_r', asked)} for the "
+        "retrained model"
+        for asked in ASKED
+        if f"forget_theta_u_{asked}" in values
+    )
+    kept = (
+        f"{share('theta_o', 'direct', 'keep')} before unlearning and "
+        f"{share('theta_u', 'direct', 'keep')} after"
+    )
+    caption = (
+        f"Share of right answers about the people to forget, by way of asking: {told}. About the "
+        f"people to keep, asked directly: {kept}. Dots are means over people, bars 95 % intervals "
+        "over people."
+    )
+    alt = (
+        "Two panels of dots with horizontal bars, one row for each way of asking and one mark for "
+        f"each of five models. People to forget, {told}. People to keep, asked directly: {kept}."
+    )
+    return caption, alt
+
+
+def _draw_gaps(values: dict[str, Value]) -> Any:
+    asked = [name for name in ASKED if f"gap_{name}" in values]
+    figure, axes = plots.figure(6.4, 0.55 * len(asked) + 1.2)
+    for number, name in enumerate(asked):
+        noise = values[f"noise_{name}"]
+        if noise.ci95 is not None:
+            axes.fill_betweenx(
+                [number - 0.3, number + 0.3], *noise.ci95, color=plots.GRID, lw=0, zorder=1
+            )
+    gaps = [values[f"gap_{name}"] for name in asked]
+    ends = np.array([gap.ci95 or (np.nan, np.nan) for gap in gaps], dtype=float)
+    points = np.array([gap.value for gap in gaps], dtype=float)
+    plots.dots(axes, points, np.arange(len(asked)), "theta_u", ends)
+    axes.axvline(0, color=plots.INK, lw=0.8, zorder=1)
+    axes.set_yticks(range(len(asked)), [ASKED_WORDS[name] for name in asked])
+    axes.invert_yaxis()
+    axes.set_xlabel("share of right answers, unlearned minus retrained")
+    return figure
+
+
+def _gap_words(values: dict[str, Value]) -> tuple[str, str]:
+    asked = [name for name in ASKED if f"gap_{name}" in values]
+    parts = [name for name in asked if _above_noise(values, name)]
+    words = [ASKED_WORDS[name].replace("\n", " ") for name in parts]
+    message = (
+        "Unlearned and retrained model part, by more than two retrained models do, when the people "
+        f"are asked about {'; '.join(words)}."
+        if parts
+        else "In no way of asking do unlearned and retrained model part by more than luck."
+    )
+    numbers = "; ".join(
+        f"{ASKED_WORDS[name]}: {values[f'gap_{name}'].value:+.2f}".replace("\n", " ")
+        for name in asked
+    )
+    caption = (
+        f"{message} Dots: unlearned minus retrained, with 95 % intervals over people; grey: the "
+        "interval of the same difference between the retrained model and its twin."
+    )
+    return caption, f"Dots with horizontal bars around a line at zero, one row each. {numbers}."
+
+
+def _above_noise(values: dict[str, Value], asked: str) -> bool:
+    """Whether the gap's whole interval lies on one side of zero and beyond that of the twins."""
+    gap, noise = values[f"gap_{asked}"].ci95, values[f"noise_{asked}"].ci95
+    if gap is None or noise is None:
+        return False
+    return gap[0] > max(0, noise[1]) or gap[1] < min(0, noise[0])
+
+
+def _draw_path(path: pd.DataFrame, choices: int) -> Any:
+    figure, axes = plots.figure(6.4, 2.8)
+    axes.plot(path["step"], path["accuracy"], color=plots.COLOURS["theta_u"], marker="o", ms=3.5)
+    axes.axhline(1 / choices, color=plots.INK, lw=0.8, ls="--")
+    axes.set(ylim=(-0.02, 1.02), xlabel="steps of gradient ascent")
+    axes.set_ylabel("share of right answers\n(development questions)")
+    return figure
+
+
+def _path_words(answers: Answers) -> tuple[str, str]:
+    start, end, steps = answers.accuracy[0], answers.accuracy[-1], answers.steps[-1]
+    outcome = (
+        f"the rule stops the ascent after {steps} steps"
+        if answers.reached
+        else f"the rule was not met within {steps} steps"
+    )
+    caption = (
+        f"The way down: on development questions the share of right answers goes from {start:.2f} "
+        f"to {end:.2f}; {outcome}. Dashed: guessing, where the rule stops."
+    )
+    alt = (
+        f"A line that starts at {start:.2f} and ends at {end:.2f} after {steps} steps of gradient "
+        "ascent, with a dashed line at the level of guessing."
+    )
+    return caption, alt
 
 
 def _present(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
