@@ -40,7 +40,7 @@ _BATCH_LINES = {"cpu": 64, "cuda": 256}
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn, with ``noise[i]`` a number in [0, 1) for each new token."""
+    """How the next token is drawn; ``top_p`` 1 and ``top_k`` 0 leave every token possible."""
 
     temperature: float
     top_p: float
@@ -214,33 +214,36 @@ def _decode(lm: LanguageModel, line: list[int], ends: list[int], stop: Sequence[
 class _Draw(LogitsProcessor):
     """Leaves only the drawn token possible, so that the greedy loop takes it.
 
-    The draw inverts the cumulative distribution over tokens sorted by probability at a number that
-    is given: the same logits and number yield the same token on every device.
+    The draw inverts the cumulative distribution, over tokens in the order of their ids, at a number
+    that is given. The order of their probabilities would not do: rounding swaps near equals.
     """
 
     def __init__(
         self, sampling: Sampling, noise: np.ndarray, width: int, device: torch.device
     ) -> None:
         self.sampling, self.width = sampling, width
-        self.noise = torch.from_numpy(noise).to(device)  # [B, new tokens]
+        self.noise = torch.from_numpy(noise).to(device)  # [B, new tokens], each in [0, 1)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = input_ids.shape[1] - self.width
-        logits, order = (scores.double() / self.sampling.temperature).sort(
-            dim=-1, descending=True, stable=True
-        )
-        share = torch.softmax(logits, dim=-1)
-        below = share.cumsum(dim=-1) - share
-        kept = below < self.sampling.top_p
-        if self.sampling.top_k:
-            kept[:, self.sampling.top_k :] = False
-        share = share * kept
+        share = torch.softmax(scores.double() / self.sampling.temperature, dim=-1)
+        share = self._likely_enough(share)
         reach = share.cumsum(dim=-1)
-        target = self.noise[:, step : step + 1] * reach[:, -1:]
-        rank = torch.searchsorted(reach, target, right=True)
-        rank = torch.minimum(rank, kept.sum(dim=-1, keepdim=True) - 1)
-        chosen = order.gather(-1, rank)
+        # Below the total even after rounding, so that some token always lies above it.
+        target = self.noise[:, step : step + 1] * reach[:, -1:] * (1 - 1e-12)
+        chosen = torch.searchsorted(reach, target, right=True)
         return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+
+    def _likely_enough(self, share: Tensor) -> Tensor:
+        """The probabilities with those outside top-k and top-p (nucleus) set to zero."""
+        top_p, top_k = self.sampling.top_p, self.sampling.top_k
+        if top_p == 1 and not top_k:
+            return share
+        ranked, order = share.sort(dim=-1, descending=True, stable=True)
+        kept = ranked.cumsum(dim=-1) - ranked < top_p
+        if top_k:
+            kept[:, top_k:] = False
+        return share * torch.zeros_like(kept).scatter(-1, order, kept)
 
 
 class _StopAt(StoppingCriteria):

@@ -1,0 +1,487 @@
+"""lm-eval's tasks on our models: the adapter, and a table with one row for each item.
+
+:class:`HarnessLM` answers lm-eval's three kinds of request with :mod:`palimpsest.core.scoring` and
+:mod:`palimpsest.core.generation`, so lm-eval runs any of its tasks on it. :func:`evaluate_tasks`
+runs tasks from a folder of YAML files, or made by :func:`make_task`: without the network, in
+silence, and without moving the global random states, none of which lm-eval promises itself.
+"""
+
+import contextlib
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lm_eval.api.model import TemplateLM
+
+from palimpsest.core import places
+from palimpsest.core.errors import DataError, UserError, nearest
+from palimpsest.core.generation import Sampling, continue_texts
+from palimpsest.core.models import LanguageModel
+from palimpsest.core.records import Item, as_dict
+from palimpsest.core.scoring import TokenPair, encode, score, score_tokens
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+
+COLUMNS = ["task", "doc_id", "item", "label", "margin", "p", "correct"]
+MAX_NEW_TOKENS = 256  # lm-eval's default for tasks that state no limit
+FEWSHOT_SEED = 1234  # lm-eval's default
+
+
+class HarnessLM(TemplateLM):
+    """A :class:`LanguageModel` as lm-eval wants to see it.
+
+    It holds a reference: weights trained later are seen. ``seed`` is that of sampled generations.
+    """
+
+    backend = "causal"
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        batch_tokens: int | None = None,
+        progress: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.lm = lm
+        self.tokenizer = lm.tokenizer
+        self.batch_tokens, self.progress, self.seed = batch_tokens, progress, seed
+        self._device = lm.device
+
+    @property
+    def eot_token_id(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text that nothing precedes: BOS, else EOS.
+
+        Raises:
+            DataError: the tokenizer has neither.
+        """
+        if self.lm.start_id is None:
+            raise DataError(
+                f"The tokenizer of {self.lm.name} has neither a BOS nor an EOS token, and this "
+                "task scores texts that nothing precedes. Choose another task or another model."
+            )
+        return self.lm.start_id
+
+    @property
+    def max_length(self) -> int:
+        return self.lm.max_length
+
+    @property
+    def max_gen_toks(self) -> int:
+        """New tokens where a task states no limit; half the window must stay for the prompt."""
+        return min(MAX_NEW_TOKENS, self.max_length // 2)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.tokenizer.name_or_path.replace("/", "__")
+
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **_: Any,
+    ) -> list[int]:
+        """Token ids of a text; with ``left_truncate_len`` the last so many."""
+        ids = encode(self.lm, [string], add_special_tokens)[0]
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens)
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as one text, by the tokenizer's template.
+
+        A template that knows no system role gets the conversation without it, as in lm-eval.
+        """
+        import jinja2
+
+        options = {
+            "tokenize": False,
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": not add_generation_prompt,
+        }
+        try:
+            return self.tokenizer.apply_chat_template(chat_history, **options)
+        except jinja2.exceptions.TemplateError:
+            others = [message for message in chat_history if message["role"] != "system"]
+            return self.tokenizer.apply_chat_template(others, **options)
+
+    def loglikelihood(
+        self, requests: list["Instance"], disable_tqdm: bool = True
+    ) -> list[tuple[float, bool]]:
+        """(log-probability in nats, whether greedy) of each (context, continuation)."""
+        pairs = [request.args for request in requests]
+        scores = score(self.lm, pairs, self.batch_tokens, self.progress)
+        answers = [(found.logprob, found.is_greedy) for found in scores]
+        for pair, answer in zip(pairs, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, answer)
+        return answers
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        pairs: list[TokenPair] = [(context, rest) for _, context, rest in requests]
+        scores = score_tokens(self.lm, pairs, self.batch_tokens, self.progress)
+        return [(found.logprob, found.is_greedy) for found in scores]
+
+    def loglikelihood_rolling(
+        self, requests: list["Instance"], disable_tqdm: bool = True
+    ) -> list[float]:
+        """Log-probability in nats of whole texts, each token predicted once, in windows."""
+        texts = [request.args[0] for request in requests]
+        start = self.prefix_token_id
+        pairs: list[TokenPair] = [([start], ids) for ids in encode(self.lm, texts)]
+        answers = [
+            found.logprob
+            for found in score_tokens(self.lm, pairs, self.batch_tokens, self.progress)
+        ]
+        for text, answer in zip(texts, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), answer)
+        return answers
+
+    def generate_until(self, requests: list["Instance"], disable_tqdm: bool = True) -> list[str]:
+        """Continuations up to the requests' stop strings, by their ``gen_kwargs``."""
+        groups: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(repr(request.args[1]), []).append(index)
+        answers = [""] * len(requests)
+        for indices in groups.values():
+            prompts = [requests[index].args[0] for index in indices]
+            texts = self._continue(prompts, requests[indices[0]].args[1])
+            for index, text in zip(indices, texts, strict=True):
+                answers[index] = text
+                self.cache_hook.add_partial("generate_until", requests[index].args, text)
+        return answers
+
+    def _continue(self, prompts: list[str], gen_kwargs: dict[str, Any]) -> list[str]:
+        from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+        settings: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, self.max_gen_toks))
+        end = None
+        if self.eot_token_id is not None:
+            end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stop = handle_stop_sequences(settings.pop("until"), eos=end)
+        new_tokens = settings.pop("max_gen_toks")
+        if new_tokens >= self.max_length:
+            new_tokens = self.max_gen_toks
+        settings.pop("max_length", None)
+        temperature = settings.pop("temperature", 0.0) or 1.0
+        sampling = None
+        if settings.pop("do_sample", False):
+            top_p, top_k = settings.pop("top_p", 1.0), settings.pop("top_k", 0)
+            sampling = Sampling(float(temperature), float(top_p), int(top_k))
+        return continue_texts(
+            self.lm,
+            prompts,
+            new_tokens,
+            sampling=sampling,
+            stop=stop,
+            seed=self.seed,
+            progress=self.progress,
+            settings=settings,
+        )
+
+
+def make_task(name: str, items: Sequence[Item]) -> dict[str, Any]:
+    """An lm-eval task made of two-way items in memory, for :func:`evaluate_tasks` or lm-eval.
+
+    All items are evaluated, whatever their ``split``. The model reads the prompt, a space, and
+    either choice; the right one is ``choices[label]``.
+
+    Raises:
+        DataError: no items, or an item whose choices are equal.
+    """
+    if not items:
+        raise DataError(f"The task '{name}' has no items; at least one was expected.")
+    for item in items:
+        if item.choices[0] == item.choices[1]:
+            raise DataError(
+                f"The item '{item.id}' of the task '{name}' offers {item.choices[0]!r} twice. Give "
+                "two different choices."
+            )
+    records = [as_dict(item) for item in items]
+
+    def dataset(**_: Any) -> dict[str, Any]:
+        from datasets import Dataset
+
+        return {"test": Dataset.from_list(records)}
+
+    return {
+        "task": name,
+        "output_type": "multiple_choice",
+        "custom_dataset": dataset,
+        "test_split": "test",
+        "num_fewshot": 0,
+        "doc_to_text": "prompt",
+        "doc_to_choice": "choices",
+        "doc_to_target": "label",
+        "target_delimiter": " ",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
+
+
+def evaluate_tasks(
+    lm: LanguageModel,
+    tasks: Sequence[str | dict[str, Any]],
+    include_path: Path | None = None,
+    limit: int | None = None,
+    split: str = "test",
+    *,
+    defaults: bool = False,
+    progress: str | None = None,
+) -> pd.DataFrame:
+    """Run lm-eval tasks and return one row for each item.
+
+    Args:
+        tasks: names of tasks, groups or tags in ``include_path``; or configs (:func:`make_task`).
+        include_path: folder of task files; None is ``data/tasks``.
+        limit: the first so many items of each task.
+        split: ``test`` is what the task itself evaluates on; ``train``, ``validation`` or any split
+            of its data.
+        defaults: look names that the folder lacks up among lm-eval's own tasks (their data must be
+            in the local cache, or the network reachable).
+        progress: label of a progress report, None for none.
+
+    Returns:
+        Columns ``task``, ``doc_id`` (place in the split), ``item`` (the item's ``id``, else
+        "task/place"), ``label`` (index of the right choice), ``margin`` (log-probability of the
+        right choice minus the best wrong one, nats), ``p`` (probability of the right choice among
+        the choices), ``correct``. A task without choices has its first metric in ``correct`` and,
+        where it scores one continuation, that continuation's probability in ``p``; the rest is NaN.
+
+    Raises:
+        UserError: an unknown task; the message names the nearest.
+        DataError: a broken or missing task file, items or split.
+    """
+    folder = Path(include_path) if include_path is not None else places.tasks()
+    with _hushed(offline=not defaults), _kept_random_states():
+        loaded: dict[str, Task] = {}
+        manager: TaskManager | None = None
+        for task in tasks:
+            if manager is None and isinstance(task, str):
+                manager = _manager(
+                    folder, [name for name in tasks if isinstance(name, str)], defaults
+                )
+            loaded.update(_load(task, manager))
+        harness = HarnessLM(lm, progress=progress)
+        for name, task in loaded.items():
+            _build(name, task, split, limit)
+        _answer(harness, loaded)
+        rows = [row for name, task in loaded.items() for row in _rows(name, task)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+
+def _manager(folder: Path, names: list[str], defaults: bool) -> "TaskManager":
+    from lm_eval.tasks import TaskManager
+
+    if not folder.is_dir():
+        raise DataError(
+            f"There is no folder of tasks {folder}. Give a folder of lm-eval YAML files."
+        )
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown and defaults:
+        # Indexing lm-eval's own fourteen thousand files takes half a minute, so only when asked.
+        manager = TaskManager(include_path=str(folder), include_defaults=True)
+        unknown = [name for name in names if name not in manager.all_tasks]
+    for name in unknown:
+        _check_files(folder, name)
+        raise UserError(
+            f"There is no task '{name}' in {folder}: {nearest(name, manager.all_tasks)}"
+        )
+    return manager
+
+
+def _check_files(folder: Path, name: str) -> None:
+    """lm-eval passes broken files over in silence; say so if the task asked for is one of them."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    for path in sorted(folder.rglob(f"{name}.y*ml")):
+        try:
+            config = load_yaml(path, resolve_func=False)
+        except Exception as error:
+            raise DataError(
+                f"The task file {path} cannot be read: {_cause(error)}. Correct it, or give "
+                "another task."
+            ) from error
+        if "task" not in config:
+            raise DataError(
+                f"The task file {path} has no entry 'task' with the task's name. Add it, or give "
+                "another task."
+            )
+
+
+def _load(task: str | dict[str, Any], manager: "TaskManager | None") -> dict[str, "Task"]:
+    from lm_eval.tasks import TaskManager
+
+    if manager is None:
+        manager = TaskManager(include_defaults=False)
+    name = task if isinstance(task, str) else str(task.get("task"))
+    with _as_data_error(f"The task '{name}' cannot be loaded"):
+        return manager.load([task])["tasks"]
+
+
+def _build(name: str, task: "Task", split: str, limit: int | None) -> None:
+    """Choose the split and make the task's requests."""
+    if split != "test":
+        own = {"train": task.config.training_split, "validation": task.config.validation_split}
+        wanted = own.get(split) or split
+        if wanted not in task.dataset:
+            raise UserError(
+                f"The task '{name}' has no split '{split}': {nearest(split, task.dataset)}"
+            )
+        task.config.test_split = wanted
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; at least one item per task was expected.")
+    task.set_fewshot_seed(FEWSHOT_SEED)
+    with _as_data_error(f"The items of the task '{name}' cannot be turned into questions"):
+        task.build_all_requests(limit=limit)
+
+
+def _answer(harness: HarnessLM, tasks: Mapping[str, "Task"]) -> None:
+    """Let the model answer the requests of all tasks together, kind by kind."""
+    by_kind: dict[str, list[Instance]] = {}
+    for task in tasks.values():
+        for request in task.instances:
+            by_kind.setdefault(request.request_type, []).extend([request] * (request.repeats or 1))
+    for kind, requests in by_kind.items():
+        for request, answer in zip(requests, getattr(harness, kind)(requests), strict=True):
+            request.resps.append(answer)
+
+
+# --- reading results ----------------------------------------------------------------------------
+
+
+def _rows(name: str, task: "Task") -> Iterator[dict[str, Any]]:
+    task.apply_filters()
+    filter_ = next(iter(task.instances[0].filtered_resps))
+    requests: dict[int, list[Instance]] = {}
+    for request in task.instances:
+        requests.setdefault(request.doc_id, []).append(request)
+    for doc_id, own in requests.items():
+        own.sort(key=lambda request: request.idx)
+        answers = [request.filtered_resps[filter_] for request in own]
+        doc = own[0].doc
+        with _as_data_error(f"Item {doc_id} of the task '{name}' cannot be judged"):
+            metrics = task.process_results(doc, list(answers))
+            if task.OUTPUT_TYPE == "multiple_choice":
+                judged = _judge(task, doc, answers)
+            else:
+                judged = _metric(task, metrics, answers)
+        yield {"task": name, "doc_id": doc_id, "item": doc.get("id", f"{name}/{doc_id}"), **judged}
+
+
+def _judge(task: "Task", doc: dict[str, Any], answers: list[Any]) -> dict[str, Any]:
+    choices = task.doc_to_choice(doc)
+    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    golds = [
+        choices.index(entry) if isinstance(entry, str) else int(entry)
+        for entry in (gold if isinstance(gold, list) else [gold])
+    ]
+    # Mutual-information tasks append the unconditional scores; the choices come first.
+    logprobs = np.array([logprob for logprob, _ in answers[: len(choices)]])
+    right = np.isin(np.arange(len(choices)), golds)
+    if not right.any():
+        raise ValueError(f"its label {gold} is none of its {len(choices)} choices")
+    best_wrong = logprobs[~right].max() if (~right).any() else -np.inf
+    shares = np.exp(logprobs - np.logaddexp.reduce(logprobs))
+    return {
+        "label": golds[0],
+        "margin": float(logprobs[right].max() - best_wrong),
+        "p": float(shares[right].sum()),
+        "correct": bool(right[int(np.argmax(logprobs))]),  # the first of equals, as in lm-eval
+    }
+
+
+def _metric(task: "Task", metrics: Mapping[str, Any], answers: list[Any]) -> dict[str, Any]:
+    value = next(iter(metrics.values()), np.nan)
+    probability = np.nan
+    if task.OUTPUT_TYPE == "loglikelihood":
+        probability = float(np.exp(answers[0][0]))
+        value = metrics.get("acc", bool(answers[0][1]))
+    numeric = isinstance(value, int | float | np.number)
+    correct = float(value) if numeric else np.nan
+    return {"label": np.nan, "margin": np.nan, "p": probability, "correct": correct}
+
+
+# --- surroundings -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _as_data_error(what: str) -> Iterator[None]:
+    """Whatever a task's files or items make lm-eval stumble over is the data's fault."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{what}: {_cause(error)}. Check the task's YAML file and its items."
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _hushed(offline: bool) -> Iterator[None]:
+    """No bars or log lines from lm-eval and datasets and, on request, no look at the network."""
+    import datasets
+    import huggingface_hub
+    from lm_eval.api import task as harness_task
+
+    bars = not datasets.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets")]
+    levels = [logger.level for logger in loggers]
+    bar = harness_task.tqdm
+    switches = [(huggingface_hub.constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name) for module, name in switches]
+    datasets.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    harness_task.tqdm = lambda entries, **_: entries
+    for module, name in switches if offline else []:
+        setattr(module, name, True)
+    try:
+        yield
+    finally:
+        for (module, name), value in zip(switches, before, strict=True):
+            setattr(module, name, value)
+        harness_task.tqdm = bar
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _kept_random_states() -> Iterator[None]:
+    """Loading tasks moves Python's global generator; whoever trains must not notice."""
+    kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])  # noqa: NPY002
+        torch.random.set_rng_state(kept[2])
