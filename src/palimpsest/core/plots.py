@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -45,6 +46,24 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "palimpsest",  # element ids are otherwise random in every process
 }
 
+# The controls of every chapter: one colour (Okabe and Ito, distinct to colour-blind readers), one
+# marker and one name each, so that no figure depends on colour alone.
+COLOURS = {
+    "theta_o": "#0072B2",
+    "theta_u": "#D55E00",
+    "theta_r": "#009E73",
+    "twin": "#56B4E9",
+    "theta_0": "#7f7f7f",
+}
+MARKERS = {"theta_o": "o", "theta_u": "D", "theta_r": "s", "twin": "^", "theta_0": "X"}
+NAMES = {
+    "theta_o": "original θ_o",
+    "theta_u": "unlearned θ_u",
+    "theta_r": "retrained θ_r",
+    "twin": "twin of θ_r",
+    "theta_0": "never told θ_0",
+}
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -68,6 +87,38 @@ def panels(
         FigureCanvasAgg(made)
         axes = made.subplots(1, columns, squeeze=False, sharey=share_y)
     return made, list(axes[0])
+
+
+def dots(
+    axes: Axes,
+    values: np.ndarray,
+    heights: np.ndarray,
+    control: str,
+    ends: np.ndarray | None = None,
+) -> None:
+    """One dot a value, in the colour and marker of a control, with its interval as a bar.
+
+    Args:
+        axes: where to draw; the values run along x.
+        values: [N]; NaN draws nothing.
+        heights: [N], places along y.
+        control: a key of :data:`COLOURS`.
+        ends: [N, 2] lower and upper ends of intervals; None for none.
+    """
+    colour = COLOURS[control]
+    if ends is not None:
+        axes.hlines(heights, ends[:, 0], ends[:, 1], color=colour, lw=1.6, alpha=0.75, zorder=2)
+    axes.plot(
+        values, heights, MARKERS[control], color=colour, label=NAMES[control],
+        markersize=6.0, markeredgecolor="white", markeredgewidth=0.6, zorder=3,
+    )  # fmt: skip
+
+
+def legend_below(drawn: Figure, axes: Axes) -> None:
+    """One legend for the whole figure, under it."""
+    handles, labels = axes.get_legend_handles_labels()
+    with style():
+        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def svg(drawn: Figure) -> bytes:
