@@ -3,12 +3,16 @@
 The same seed gives the same bytes on every machine; a file of checksums says which.
 """
 
+import csv
+import io
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from palimpsest.core.files import atomic_folder, sha256_file, write_bytes, write_text
 from palimpsest.core.records import Item, compress, write_jsonl
-from palimpsest.world import loader
+from palimpsest.world import loader, tour
+from palimpsest.world.people import GROUPS
 from palimpsest.world.tasks.base import SPLITS
 from palimpsest.world.universe import World
 
@@ -71,8 +75,12 @@ def write_tasks(world: World, folder: Path) -> dict[str, dict[str, int]]:
 
 
 def write_world(world: World, folder: Path) -> None:
-    """Write facts, people and the second language's words into ``folder``, replaced as a whole."""
+    """Write facts, people, the second language's words, and what the book's page on the world shows
+    into ``folder``, which is replaced as a whole."""
     with atomic_folder(folder) as scratch:
+        write_text(scratch / "person.txt", tour.about_person(world, world.people("early")[0].name))
+        write_text(scratch / "counts.csv", _counts(world))
+        write_text(scratch / "examples.csv", _examples(world))
         write_jsonl(scratch / "facts.jsonl.gz", world.facts)
         people = [
             {
@@ -92,6 +100,37 @@ def write_world(world: World, folder: Path) -> None:
         summary = {"seed": world.seed, "size": world.size, "facts": len(world.facts)}
         write_text(scratch / "world.json", json.dumps(summary, indent=1) + "\n")
         _write_checksums(scratch)
+
+
+def _counts(world: World) -> str:
+    rows = [(f"people: {group}", len(world.people(group))) for group in GROUPS]
+    relations = {relation for person in world.society.people for relation in person.values}
+    rows.append(("relations of a person", len(relations)))
+    for told in ("both", "english", "velic"):
+        early = [world.told[p.fact_id(r)] for p in world.people("early") for r in p.values]
+        rows.append((f"facts on early people told in: {told}", early.count(told)))
+    rows.append(("facts on places, organisations and works", len(world.society.places)))
+    commonsense = sum(len(task.facts()) for task in world.tasks.values())
+    rows.append(("facts of commonsense and language", commonsense))
+    rows.append(("words of Velic", len(world.velic.words) + len(world.velic.verbs)))
+    rows.append(("tasks", len(world.tasks)))
+    return _csv([("what", "number"), *rows])
+
+
+def _examples(world: World) -> str:
+    rows = []
+    for name, task in world.tasks.items():
+        item = world.items(name, "test", 2)[0]
+        right, wrong = item.choices[item.label], item.choices[1 - item.label]
+        prompt = item.prompt.removesuffix("\nAnswer:").replace("Question: ", "").replace("\n", " ")
+        rows.append((task.domain, f"pal_{name}", prompt, right, wrong))
+    return _csv([("domain", "task", "question", "right", "wrong"), *rows])
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
 
 
 def _write_checksums(folder: Path) -> None:

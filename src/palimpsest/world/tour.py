@@ -2,7 +2,7 @@
 
 import random
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from palimpsest.core.errors import UserError, nearest
 from palimpsest.core.records import Document
@@ -111,7 +111,7 @@ def _told(world: World, person: Person, relation: str) -> str:
     return {"both": "English and Velic", "english": "English only", "velic": "Velic only"}[told]
 
 
-def _indented(texts: object) -> list[str]:
+def _indented(texts: Iterable[str]) -> list[str]:
     return [textwrap.indent(text, "  ") + "\n" for text in texts]
 
 
