@@ -72,6 +72,11 @@ def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
         commands.train("palimpsest-n", out=tmp_path / "x")
 
 
+def test_training_on_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="0 tokens"):
+        commands.train(out=tmp_path / "x", tokens=0)
+
+
 def test_a_place_that_cannot_be_written_is_refused(tiny: None, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be written"):

@@ -119,10 +119,12 @@ def train_stage_one(
         resume: go on from the state in ``work``, if there is one.
 
     Raises:
-        UserError: unknown model, or ``work`` holds a training and ``resume`` is False.
+        UserError: unknown model, no tokens, or ``work`` holds a training and ``resume`` is False.
     """
     if name not in SHAPES:
         raise UserError(f"There is no recipe for a model '{name}': {nearest(name, SHAPES)}")
+    if tokens is not None and tokens < 1:
+        raise UserError(f"A model cannot be trained on {tokens} tokens; at least 1 is needed.")
     shape = SHAPES[name]
     blank = work / "blank"
     if blank.exists() and not resume:
