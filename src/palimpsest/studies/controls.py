@@ -14,11 +14,12 @@ from torch import Tensor
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Document
 from palimpsest.core.scoring import score
-from palimpsest.core.text import Row, answer_row, text_rows
+from palimpsest.core.text import answer_row
 from palimpsest.core.training import LoraRecipe, Recipe, train
 from palimpsest.studies.lessons import Question
 from palimpsest.unlearning.objectives import gradient_ascent
 from palimpsest.unlearning.runner import unlearn
+from palimpsest.world.rows import document_rows
 
 Weights = dict[str, Tensor]
 
@@ -158,16 +159,6 @@ def ask(lm: LanguageModel, weights: Weights, questions: Sequence[Question]) -> p
 
 
 # --- what the cells are made of ---------------------------------------------------------------
-
-
-def document_rows(lm: LanguageModel, documents: Sequence[Document]) -> list[Row]:
-    """Documents as rows, with the end-of-text token where the tokenizer has one."""
-    return text_rows(
-        lm,
-        [document.text for document in documents],
-        [document.id for document in documents],
-        end=lm.tokenizer.eos_token_id is not None,
-    )
 
 
 def ask_model(lm: LanguageModel, questions: Sequence[Question]) -> pd.DataFrame:

@@ -38,7 +38,7 @@ class Parameters:
     documents_per_person: int = 60
     choices: int = 8
     epochs: int = 2
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     batch_size: int = 16
     pack_length: int = 128
     lora_rank: int = 0
@@ -535,3 +535,6 @@ def _tidy(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """One observation a row, seed and control included."""
     columns = ["model", "asked", "group", "entity", "fact", "correct", "probability"]
     return table[columns].assign(seed=seed, probability=table["probability"].round(6))
+
+
+STUDIES = {one.name: one for one in (one_person, twenty_people)}
