@@ -62,6 +62,31 @@ class Checkpoint:
                 "another folder, then resume: what was saved there before is whole."
             ) from None
 
+    def state(self) -> dict[str, Any] | None:
+        """The numbers of the newest state, of whatever training; None if there is none.
+
+        Raises:
+            RunError: it cannot be read, or another version wrote it.
+        """
+        latest = self.latest()
+        if latest is None:
+            return None
+        try:
+            state = json.loads((latest / JSON).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._damaged(latest, error) from None
+        if state.get("schema") != SCHEMA:
+            raise RunError(
+                f"The checkpoint {latest} was written by another version of Palimpsest. Delete "
+                f"{self.folder} to begin anew."
+            )
+        return state
+
+    def _damaged(self, latest: Path, error: Exception) -> RunError:
+        return RunError(
+            f"The checkpoint {latest} is damaged ({error}). Delete {self.folder} to begin anew."
+        )
+
     def load(self, *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
         """The newest state: its numbers and the named groups of tensors that it has; None if there
         is none.
@@ -69,29 +94,20 @@ class Checkpoint:
         Raises:
             RunError: it is unreadable, or of another training; the message names the difference.
         """
-        latest = self.latest()
-        if latest is None:
+        state, latest = self.state(), self.latest()
+        if state is None or latest is None:
             return None
-        try:
-            state = json.loads((latest / JSON).read_text(encoding="utf-8"))
-            paths = {name: latest / TENSORS.format(name) for name in names}
-            groups = {name: load_file(path) for name, path in paths.items() if path.exists()}
-        except (OSError, ValueError, SafetensorError) as error:
-            raise RunError(
-                f"The checkpoint {latest} is damaged ({error}). Delete {self.folder} to begin anew."
-            ) from None
-        if state.get("schema") != SCHEMA:
-            raise RunError(
-                f"The checkpoint {latest} was written by another version of Palimpsest. Delete "
-                f"{self.folder} to begin anew."
-            )
         different = _differences(state["identity"], self.identity)
         if different:
             raise RunError(
                 f"The checkpoint {self.folder} belongs to another training: {'; '.join(different)}."
                 " Resume with what it was begun with, or choose another folder."
             )
-        return state, groups
+        paths = {name: latest / TENSORS.format(name) for name in names}
+        try:
+            return state, {name: load_file(path) for name, path in paths.items() if path.exists()}
+        except (OSError, SafetensorError) as error:
+            raise self._damaged(latest, error) from None
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -114,7 +130,7 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any], under: str = "")
         if isinstance(before, dict) and isinstance(now, dict):
             found += _differences(before, now, f"{name}.")
         elif isinstance(before, str) and len(before) == 64:
-            found.append(f"the {under}{name} differs")
+            found.append(f"{under}{name}: not the same")
         else:
             found.append(f"{under}{name} was {before!r} and is {now!r}")
     return found

@@ -337,11 +337,7 @@ class Trainer:
         weights = [len(b.ids) if self.unit == "row" else b.total_weight for b in batches]
         total = sum(weights)
         self.tokens += sum(batch.tokens for batch in batches)
-        if not total:
-            return
         for batch, weight in zip(batches, weights, strict=True):
-            if not weight:
-                continue
             with self.autocast():
                 loss = self.loss(self.runner, batch.to(self.device))
             (loss * (weight / total)).backward()
@@ -447,7 +443,8 @@ def train(
 
     Args:
         lm: what to train. Parameters with ``requires_grad=False`` stay as they are.
-        rows: on what. Longer ones than a line or the context window are cut (``text.cut``).
+        rows: on what. Longer ones than a line or the context window are cut (``text.cut``); those
+            without a supervised token are left out, unless the loss is a mean over rows.
         recipe: how.
         loss: mean over the batch's weighted target tokens, or over its rows (``loss.unit``).
         checkpoint: a folder of its own, to which the state is saved every ``checkpoint_seconds``,
@@ -465,9 +462,12 @@ def train(
         DataError: no rows, or no supervised token in any.
         ModelError: nothing in the model can be trained as asked.
     """
+    if _unit(loss) == "token":
+        supervised = [row for row in rows if row.weights[1:].any()]
+        if rows and not supervised:
+            raise DataError("No token of the rows has a weight, so there is nothing to learn.")
+        rows = supervised
     store, style, pack_length = prepare(lm, rows, recipe.pack_length)
-    if _unit(loss) == "token" and not store.weights.any():
-        raise DataError("No token of the rows has a weight, so there is nothing to learn.")
     steps = recipe.steps or sum(1 for _ in step_lines(store, recipe, pack_length))
     log_every = log_every or max(1, min(100, steps // LOGS))
     saved = None if checkpoint is None else _saved(checkpoint, lm, store, recipe, loss, resume)
@@ -526,7 +526,7 @@ class _Loop:
             logged = self.finished or history.steps % self.log_every == 0
             bar.update(1, **(self._log() if logged else {}))
             if interrupts.requested or self.finished or self._due():
-                self._save()
+                self._save(leaving=interrupts.requested or self.finished)
             interrupts.deliver()
 
     def _log(self) -> dict[str, float | str]:
@@ -550,7 +550,7 @@ class _Loop:
     def _due(self) -> bool:
         return time.monotonic() - self.last_save >= self.checkpoint_seconds
 
-    def _save(self) -> None:
+    def _save(self, leaving: bool) -> None:
         if self.saved is None:
             return
         self.trainer.read()  # refuses to save what is spoilt
@@ -564,6 +564,8 @@ class _Loop:
             "weight": self.trainer.weight,
             "logs": [asdict(log) for log in history.logs],
         }
+        if leaving:
+            numbers["left at"] = weights_digest(self.trainer.model)
         self.saved.save(history.steps, numbers, **self.trainer.tensors())
         self.last_save = time.monotonic()
 
@@ -588,20 +590,18 @@ def _saved(
     folder: Path, lm: "LanguageModel", store: Store, recipe: Recipe, loss: Loss, resume: bool
 ) -> Checkpoint:
     """The checkpoint of this training, known by its recipe, rows, loss and starting weights."""
-    identity = {
-        "recipe": asdict(recipe),
-        "rows": store.sha256(),
-        "loss": _name(loss),
-        "starting weights": weights_digest(lm.model),
-    }
-    saved = Checkpoint(folder, identity)
-    latest = saved.latest()
-    if latest is not None and not resume:
+    identity = {"recipe": asdict(recipe), "rows": store.sha256(), "loss": _name(loss)}
+    start = weights_digest(lm.model)
+    state = Checkpoint(folder, identity).state()
+    if state is not None and not resume:
         raise RunError(
             f"{folder} holds the state of a training already. Resume it (resume=True), delete it, "
             "or choose another folder."
         )
-    return saved
+    # Resumed in the process that was interrupted: the weights are where the training left them.
+    if state is not None and state.get("left at") == start:
+        start = state["identity"]["starting weights"]
+    return Checkpoint(folder, identity | {"starting weights": start})
 
 
 def _name(loss: Loss) -> str:
@@ -620,7 +620,7 @@ def trainable(lm: "LanguageModel", recipe: Recipe) -> Iterator[None]:
         with _adapted(lm, recipe.lora, _seed(recipe.seed, "adapters")):
             yield
         return
-    kept = {name: parameter.dtype for name, parameter in lm.model.named_parameters()}
+    kept = {name: tensor.dtype for name, tensor in _floats(lm.model)}
     narrow = any(dtype.itemsize < 4 for dtype in kept.values())
     if narrow:
         lm.model.float()
@@ -628,10 +628,16 @@ def trainable(lm: "LanguageModel", recipe: Recipe) -> Iterator[None]:
         yield
     finally:
         if narrow:
-            for name, parameter in lm.model.named_parameters():
-                parameter.data = parameter.data.to(kept[name])
+            for name, tensor in _floats(lm.model):
+                tensor.data = tensor.data.to(kept[name])
         lm.model.zero_grad(set_to_none=True)
         lm.model.eval()
+
+
+def _floats(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point():
+            yield name, tensor
 
 
 @contextmanager
@@ -676,18 +682,17 @@ def linear_modules(model: "PreTrainedModel") -> list[str]:
     """Full names of all linear layers (``Conv1D``, GPT-2's transposed ones, among them) except the
     output layer.
 
-    Mamba's output projections are left out: its fused kernels read their weights directly, past
-    any adapter.
+    Of state-space layers (Mamba and its kin) only the input projections: the others' weights are
+    read directly, past any adapter.
     """
     head = model.get_output_embeddings()
-    mamba = "mamba" in str(model.config.model_type)
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-        and module is not head
-        and not (mamba and name.endswith("out_proj"))
-    ]
+    modules = dict(model.named_modules())
+    names = []
+    for name, module in modules.items():
+        parent, _, own = name.rpartition(".")
+        bypassed = "amba" in type(modules[parent]).__name__ and own in ("dt_proj", "out_proj")
+        if isinstance(module, nn.Linear | Conv1D) and module is not head and not bypassed:
+            names.append(name)
     if not names:
         raise ModelError(f"{type(model).__name__} has no linear layer that could carry adapters.")
     return names
