@@ -266,7 +266,7 @@ def _unit(loss: Loss) -> str:
 
 
 def _is_compiled(model: nn.Module) -> bool:
-    return isinstance(model, torch._dynamo.OptimizedModule)
+    return hasattr(model, "_orig_mod")  # by its mark: the class lives in a module slow to import
 
 
 # --- one step ---------------------------------------------------------------------------------
