@@ -21,8 +21,8 @@ from scipy import special, stats
 
 TAIL = 0.025
 WEIGHTS_AT_ONCE = 4_000_000
-# The skewness of fewer numbers than this is noise, and correcting for it does harm.
-FEWEST_FOR_SKEWNESS = 6
+# Of fewer units than this neither the skewness nor, for a rare outcome, the spread can be told.
+FEW = 6
 
 Seed = int | np.random.Generator
 Labels = Sequence[Hashable] | NDArray[np.generic]
@@ -61,12 +61,12 @@ def cluster_bootstrap(
     those of Student's t and the spread to its unbiased estimate) and Hall's transformed t (Hall,
     JRSS B 54, 1992: corrected for skewness), with jackknifed influences.
 
-    Means of 0/1 values use instead of the second the exact binomial limits at the effective number
-    of observations (Korn and Graubard, Survey Methodology 24, 1998), and means of changes of such
-    values (-1, 0, 1) the same limits of both directions combined (Newcombe, Statistics in Medicine
-    17, 1998). So values that are all 0 do not get an interval of no width: they get the limits of 0
-    successes among as many trials as there are clusters. Other constant values do get one of no
-    width.
+    Where fewer than six clusters have the rarer outcome of 0/1 values, the exact binomial limits at
+    the effective number of observations (Korn and Graubard, Survey Methodology 24, 1998) stand in
+    for the second; for changes of such values (-1, 0, 1), where fewer than six clusters change, the
+    same limits of gains and losses combined (Newcombe, Statistics in Medicine 17, 1998). So values
+    that are all 0 do not get an interval of no width but the limits of 0 successes among as many
+    trials as there are clusters. Other constant values do get one of no width.
 
     Args:
         values: [N], or [N, ...] for a ``statistic`` of rows.
@@ -136,17 +136,23 @@ def difference(
     values, factor = pooled(one, other, first_clusters, second_clusters)
     is_first = np.arange(len(values)) < len(one)
     minuend, subtrahend = _Mean(values, is_first), _Mean(values, ~is_first)
-    interval = bootstrap(lambda w: minuend(w) - subtrahend(w), [factor], values, draws, seed)
-    if not math.isfinite(interval.value) or not _among(values, _OUTCOMES["share"]):
-        return interval
-    limits = [
-        _proportion(part, _factors(len(part), labels, None))
+    shares = _among(values, _OUTCOMES["share"])
+    bounds = (-1.0, 1.0) if shares else (-math.inf, math.inf)
+    interval = bootstrap(
+        lambda w: minuend(w) - subtrahend(w), [factor], values, draws, seed, bounds
+    )
+    groups = [
+        (part, _factors(len(part), labels, None))
         for part, labels in ((one, first_clusters), (other, second_clusters))
     ]
+    if not shares or not math.isfinite(interval.value):
+        return interval
+    if not any(_rare(part, "share", factors[0]) for part, factors in groups):
+        return interval
+    limits = [_proportion(part, factors) for part, factors in groups]
     exact = _newcombe(float(one.mean()), limits[0], float(other.mean()), limits[1])
-    if math.isfinite(interval.low):
-        exact = _envelope(interval.value, [exact, (interval.low, interval.high)])
-    return Interval(interval.value, max(-1.0, exact[0]), min(1.0, exact[1]), interval.n)
+    low, high = _envelope(interval.value, [exact, (interval.low, interval.high)])
+    return Interval(interval.value, max(-1.0, low), min(1.0, high), interval.n)
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -344,7 +350,7 @@ def _spread(statistic: Weighted, factors: list[Factor]) -> Spread | None:
             variances.append(float((influence**2).sum()) / (size * (size - 1)))
             sizes.append(size)
             third = float((influence**3).sum()) / max(1, size * (size - 1) * (size - 2))
-            thirds.append(third if size >= FEWEST_FOR_SKEWNESS else 0.0)
+            thirds.append(third if size >= FEW else 0.0)
     variance, size = np.array(variances), np.array(sizes)
     quantiles = stats.t.isf(TAIL, size - 1)
     total = float(variance.sum())
@@ -421,6 +427,9 @@ def _mean_interval(
     mean = _Mean(values, np.ones(len(values)))
     if len(values) == 0 or kind == "number":
         return bootstrap(mean, factors, values, draws, seed)
+    bounds = float(_OUTCOMES[kind][0]), 1.0
+    if not _rare(values, kind, factors[0]):
+        return bootstrap(mean, factors, values, draws, seed, bounds)
     estimate = float(values.mean())
     if kind == "share":
         ends = [_proportion(values, factors)]
@@ -433,8 +442,13 @@ def _mean_interval(
         rng = np.random.default_rng(seed)
         ends.append(_expanded_percentile(_replicates(mean, factors, draws, rng), spread))
     low, high = _envelope(estimate, ends)
-    least, most = _OUTCOMES[kind][0], _OUTCOMES[kind][-1]
-    return Interval(estimate, max(low, float(least)), min(high, float(most)), factors[0].units)
+    return Interval(estimate, max(low, bounds[0]), min(high, bounds[1]), factors[0].units)
+
+
+def _rare(values: NDArray[np.float64], kind: str, clusters: Factor) -> bool:
+    """Whether too few clusters show an outcome for their spread to be told from the data."""
+    zeros, others = (len(np.unique(clusters.codes[where])) for where in (values == 0, values != 0))
+    return (others if kind == "change" else min(zeros, others)) < FEW
 
 
 def _proportion(values: NDArray[np.float64], factors: list[Factor]) -> tuple[float, float]:
