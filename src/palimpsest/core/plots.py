@@ -57,11 +57,11 @@ COLOURS = {
 }
 MARKERS = {"theta_o": "o", "theta_u": "D", "theta_r": "s", "twin": "^", "theta_0": "X"}
 NAMES = {
-    "theta_o": "original θ_o",
-    "theta_u": "unlearned θ_u",
-    "theta_r": "retrained θ_r",
-    "twin": "twin of θ_r",
-    "theta_0": "never told θ_0",
+    "theta_o": "original",
+    "theta_u": "unlearned",
+    "theta_r": "retrained",
+    "twin": "retrained twin",
+    "theta_0": "never told",
 }
 
 

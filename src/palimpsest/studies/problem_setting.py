@@ -148,14 +148,7 @@ def measures(rows: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
             )
         values[f"left_{asked}"] = _left(rows, (asked,), seed)
     values["hidden_second_language"] = _left(rows, ("second_language", "direct"), seed)
-    if "relearned" in ways(rows):
-        gain = _gain(rows)
-        values["regained"] = Value.of(
-            stats.cluster_bootstrap(
-                gain["theta_u"] - gain["theta_r"], gain.index.get_level_values("entity"), seed=seed
-            ),
-            "share",
-        )
+    values["regained"] = _regained(rows, seed)
     return values
 
 
@@ -195,14 +188,19 @@ def _left(rows: pd.DataFrame, asked: tuple[str, ...], seed: int) -> Value:
     return Value.of(stats.bootstrap(statistic, [factor], right, seed=seed), "share")
 
 
-def _gain(rows: pd.DataFrame) -> pd.DataFrame:
-    """What relearning adds to the answer of each question; one column a model."""
+def _regained(rows: pd.DataFrame, seed: int) -> Value:
+    """What relearning adds to the answers of θ_u, minus what it adds to those of θ_r."""
     keys = ["entity", "fact", "prompt"]
     before, after = (
-        rows[rows["asked"] == asked].set_index(keys).drop(columns="asked")
+        rows[rows["asked"] == asked].set_index(keys)[["theta_u", "theta_r"]]
         for asked in ("direct", "relearned")
     )
-    return (after - before).dropna()
+    gain = (after - before).dropna()
+    if gain.empty:
+        return Value(None, unit="share")
+    more = gain["theta_u"] - gain["theta_r"]
+    people = gain.index.get_level_values("entity")
+    return Value.of(stats.cluster_bootstrap(more, people, seed=seed), "share")
 
 
 def accuracies(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -249,7 +247,7 @@ def null_answers(seed: int, people: int = 20, facts: int = 5) -> dict[str, Value
     return {
         "left_direct": _left(draw(1.0), ("direct",), seed),
         "hidden_second_language": _left(draw(0.3), ("second_language", "direct"), seed),
-        "regained": measures(draw(0.1, gain=0.1), seed)["regained"],
+        "regained": _regained(draw(0.1, gain=0.1), seed),
     }
 
 
@@ -265,23 +263,24 @@ def one_person(ctx: Context) -> Result:
     person = table[
         (table["entity"] == name) & table["model"].isin(["theta_o", "theta_u", "theta_r"])
     ]
-    shown = person[person["asked"].isin(["direct", "second_language"])]
-    said = shown.pivot_table(
-        index=["asked", "prompt", "answer"],
-        columns="model",
-        values="said",
-        aggfunc="first",
-        sort=False,
-    ).reset_index()
-    said = said[["asked", "prompt", "answer", *_present(said, ("theta_o", "theta_u", "theta_r"))]]
     return Result(
         values={
             "one_person_known": Value(_mean(person, "theta_o", "direct"), n=1, unit="share"),
             "one_person_unlearned": Value(_mean(person, "theta_u", "direct"), n=1, unit="share"),
         },
-        tables={"one_person": said},
+        tables={"one_person": _said(person)},
         figures={"one_person": Figure(_draw_person(person), *_person_words(person))},
     )
+
+
+def _said(person: pd.DataFrame) -> pd.DataFrame:
+    """What each model says, one question a row."""
+    rows = person[person["asked"].isin(["direct", "second_language"])]
+    said = rows.pivot(index=["asked", "prompt", "answer"], columns="model", values="said")
+    said = said.reset_index().rename_axis(columns=None)
+    said["prompt"] = said["prompt"].str.replace(r"\s+", " ", regex=True)
+    said["asked"] = said["asked"].map(ASKED_WORDS)
+    return said.rename(columns={"prompt": "question", "answer": "right answer", **plots.NAMES})
 
 
 @study(
@@ -361,8 +360,9 @@ def _draw_person(person: pd.DataFrame) -> Any:
         for model in ("theta_o", "theta_u", "theta_r"):
             mean = rows[rows["model"] == model].groupby("fact")["probability"].mean()
             plots.dots(panel, mean.reindex(facts).to_numpy(), np.arange(len(facts)), model)
-        panel.set(xlim=(-0.04, 1.04), xlabel="probability of the right answer")
+        panel.set(xlim=(-0.04, 1.04))
         panel.set_title(ASKED_WORDS[form])
+    axes[len(axes) // 2].set_xlabel("probability of the right answer")
     axes[0].set_yticks(range(len(facts)), [fact.rsplit(".", 1)[-1] for fact in facts])
     axes[0].invert_yaxis()
     plots.legend_below(figure, axes[0])
@@ -516,10 +516,6 @@ def _path_words(answers: Answers) -> tuple[str, str]:
         "ascent, with a dashed line at the level of guessing."
     )
     return caption, alt
-
-
-def _present(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    return [name for name in names if name in table]
 
 
 def _mean(person: pd.DataFrame, model: str, asked: str) -> float:

@@ -1,0 +1,255 @@
+"""Chapter 1's opening study: its data, its measures, its claims on null data, the whole of it."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import tiny_lm
+
+import palimpsest
+from palimpsest.core.cache import Cache
+from palimpsest.core.errors import DataError, UserError
+from palimpsest.core.results import ChapterResults, read_results
+from palimpsest.core.study import Context, assert_null_rate
+from palimpsest.studies import controls, lessons
+from palimpsest.studies import problem_setting as ps
+
+SMALL = {
+    "people": 3, "documents_per_person": 3, "choices": 4, "epochs": 1, "batch_size": 4,
+    "pack_length": 64, "ascent_steps": 2, "relearn_steps": 1,
+}  # fmt: skip
+
+
+# --- lessons ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    return lessons.open_lesson("world", people=4, documents_per_person=20, choices=8, seed=0)
+
+
+def test_halves_and_groups_share_no_fact(lesson):
+    facts = {
+        (group, half): {q.probe.fact for q in lesson.ask(group, half)}
+        for group in ("forget", "keep")
+        for half in ("dev", "test")
+    }
+    seen = [fact for part in facts.values() for fact in part]
+    assert len(seen) == len(set(seen))
+    assert all(facts.values())
+
+
+def test_the_request_names_english_documents_about_the_forgotten_alone(lesson):
+    people = {q.entity for q in lesson.ask("forget", "test")}
+    assert {d.language for d in lesson.request} == {"en"}
+    assert {d.language for d in lesson.forget} > {"en"}
+    told = {fact.split(".")[0] for d in lesson.forget for fact in d.facts}
+    assert told <= people
+    kept = {fact.split(".")[0] for d in lesson.keep for fact in d.facts}
+    assert not kept & people
+
+
+def test_what_is_relearned_answers_no_question_asked_afterwards(lesson):
+    relearned = {(q.entity, q.probe.answer) for q in lesson.ask("forget", "dev", "direct")}
+    asked = {(q.entity, q.probe.answer) for q in lesson.ask("forget", "test", "direct")}
+    assert not relearned & asked
+
+
+def test_choices_hold_the_answer_once(lesson):
+    for question in lesson.questions:
+        choices = question.probe.choices
+        assert 2 <= len(choices) <= 8
+        assert len(set(choices)) == len(choices)
+        assert choices.count(question.probe.answer) == 1
+
+
+def test_the_same_seed_gives_the_same_lesson(lesson):
+    assert lessons.open_lesson("world", 4, 20, 8, 0) == lesson
+    assert lessons.open_lesson("world", 4, 20, 8, 1) != lesson
+
+
+def forget_file(tmp_path, records):
+    path = tmp_path / "facts.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def records(entities=6, each=3, **more):
+    return [
+        {
+            "prompt": f"Where is key {e}-{k}?", "answer": f"in box {e}{k}", "entity": f"e{e}",
+            "paraphrases": [f"Key {e}-{k} lies", f"Find key {e}-{k}:"], **more,
+        }
+        for e in range(entities)
+        for k in range(each)
+    ]  # fmt: skip
+
+
+def test_a_lesson_from_the_readers_own_records(tmp_path):
+    path = forget_file(tmp_path, records())
+    lesson = lessons.open_lesson(str(path), people=2, documents_per_person=1, choices=4, seed=0)
+    assert len({q.entity for q in lesson.ask("forget", "test")}) == 2
+    texts = {d.text for d in lesson.forget}
+    for question in lesson.ask("forget", "test", "paraphrase"):
+        assert not any(text.startswith(question.probe.prompt) for text in texts)
+    assert lesson.ask("forget", "dev")
+    assert not lesson.ask("forget", "test", "second_language")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (records(entities=3), "at least 4"),
+        (records(entities=6, each=1), "dev"),
+        ([{**r, "answer": "yes"} for r in records()], "same answer"),
+    ],
+)
+def test_records_that_cannot_make_a_lesson(tmp_path, rows, message):
+    path = forget_file(tmp_path, rows)
+    with pytest.raises(DataError, match=message):
+        lessons.open_lesson(str(path), 2, 1, 4, 0)
+
+
+def test_data_that_is_neither():
+    with pytest.raises(UserError, match="neither"):
+        lessons.open_lesson("wrld", 2, 1, 4, 0)
+    with pytest.raises(UserError, match="from 2 to 20"):
+        lessons.open_lesson("world", 21, 1, 4, 0)
+
+
+# --- measures ---------------------------------------------------------------------------------
+
+
+def rows_with(shares, people=20, facts=5):
+    """Outcomes with exactly these shares of right answers, by way of asking and model."""
+    parts = []
+    for asked, models in shares.items():
+        part = pd.DataFrame(
+            {
+                "entity": np.repeat(np.arange(people), facts),
+                "fact": np.arange(people * facts),
+                "prompt": "",
+                "asked": asked,
+            }
+        )
+        for model, share in models.items():
+            part[model] = (np.arange(people * facts) % 10 < round(10 * share)).astype(int)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_measures_by_hand():
+    direct = {"theta_o": 0.9, "theta_u": 0.1, "theta_r": 0.1, "twin": 0.2, "theta_0": 0.1}
+    second = {"theta_o": 0.9, "theta_u": 0.5, "theta_r": 0.1, "twin": 0.1, "theta_0": 0.1}
+    after = {"theta_o": 0.9, "theta_u": 0.4, "theta_r": 0.2, "twin": 0.2, "theta_0": 0.1}
+    values = ps.measures(
+        rows_with({"direct": direct, "second_language": second, "relearned": after})
+    )
+    expected = {
+        "gap_direct": 0.0, "noise_direct": 0.1, "left_direct": 0.0, "gap_second_language": 0.4,
+        "left_second_language": 0.5, "hidden_second_language": 0.5, "regained": 0.2,
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert values[name].value == pytest.approx(value), name
+        assert values[name].n == 20
+
+
+def test_nothing_to_remove_gives_no_share():
+    same = dict.fromkeys(ps.MODELS, 0.1)
+    values = ps.measures(rows_with({"direct": same, "second_language": same, "relearned": same}))
+    for name in ("left_direct", "left_second_language", "hidden_second_language"):
+        assert values[name].value is None
+
+
+def test_null_data_hold_no_claim():
+    assert_null_rate(ps.twenty_people, draws=60)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_scores_hold_no_claim(seed):
+    rng = np.random.default_rng(seed)
+    same = dict.fromkeys(ps.MODELS, 0.0)
+    rows = rows_with(dict.fromkeys(ps.ASKED, same))
+    for model in ps.MODELS:
+        rows[model] = rng.binomial(1, 1 / 8, len(rows))
+    values = ps.measures(rows)
+    chapter = ChapterResults("01_problem_setting", {}, "cpu")
+    chapter.add("twenty_people", ps.Result(values=values), ps.twenty_people.claims)
+    assert not [c["id"] for c in chapter.claims if c["verdict"] == "holds"]
+
+
+# --- controls and the whole study -------------------------------------------------------------
+
+
+def context(tmp_path, architecture, **more):
+    values = vars(ps.Parameters()) | SMALL | more
+    return Context(
+        lm=tiny_lm(architecture).copy(),
+        parameters=SimpleNamespace(**values),
+        seed=0,
+        data="world",
+        cache=Cache(tmp_path / "cache"),
+        progress=lambda line: None,
+    )
+
+
+def test_weights_go_out_and_come_back():
+    lm = tiny_lm("gpt2").copy()
+    weights = controls.weights_of(lm)
+    changed = {name: tensor + 1 for name, tensor in weights.items()}
+    other = controls.with_weights(lm, changed)
+    assert controls.weights_of(other).keys() == weights.keys()
+    assert all((controls.weights_of(other)[n] == changed[n]).all() for n in weights)
+    assert all((controls.weights_of(lm)[n] == weights[n]).all() for n in weights)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_whole_study_on_a_model_that_knows_nothing(tmp_path, architecture):
+    ctx = context(tmp_path, architecture)
+    before = ctx.lm.fingerprint()
+    chapter = ChapterResults("01_problem_setting", {}, "cpu")
+    for study in ps.STUDIES.values():
+        chapter.add(study.name, study(ctx), study.claims)
+    assert ctx.lm.fingerprint() == before
+    chapter.write(tmp_path / "results")
+    document = read_results(tmp_path / "results")
+    assert {c["id"] for c in document["claims"]} == {"ps-1", "ps-2", "ps-3"}
+    assert set(document["figures"]) == {"one_person", "agreement", "gaps", "path"}
+    answers = pd.read_csv(tmp_path / "results" / "tables" / "answers.csv")
+    assert set(answers["model"]) == set(ps.MODELS)
+    assert set(answers["asked"]) == set(ps.ASKED)
+    assert answers["entity"].nunique() == 6
+
+
+def test_adapters_and_own_records(tmp_path):
+    path = forget_file(tmp_path, records())
+    ctx = context(tmp_path, "llama", lora_rank=2, people=2)
+    ctx.data = str(path)
+    result = ps.twenty_people(ctx)
+    assert result.values["gap_direct"].value is not None
+    assert result.values["hidden_second_language"].value is None
+
+
+# --- exercises --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right", "wrong"),
+    [
+        ("1.1", 0.125, 0.12 * 2),
+        (
+            "1.2",
+            lambda u, r, o: None if o - r < 0.2 else (u - r) / (o - r),
+            lambda u, r, o: (u - r) / (o - r),
+        ),
+        ("1.3", 1.2, 0.1),
+    ],
+)
+def test_exercises_are_marked(exercise, right, wrong):
+    assert palimpsest.check(exercise, right)
+    mark = palimpsest.check(exercise, wrong)
+    assert not mark
+    assert mark.hint
+    assert not palimpsest.check(exercise, "a word")
