@@ -5,6 +5,7 @@ Nothing is downloaded: the tokenizer is trained on a few sentences, the weights 
 """
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,16 @@ def tiny_tokenizer(kind: str = "bpe", **special: str | None) -> PreTrainedTokeni
     names = {key: value for key, value in names.items() if value is not None}
     tokens = list(dict.fromkeys(names.values()))
     if kind == "unigram":
-        core = Tokenizer(models.Unigram())
+        # Training a Unigram model is not the same from one process to the next; this is.
+        words = [f"▁{word}" for word in " ".join(SENTENCES).split()]
+        pieces = list(dict.fromkeys(words)) + sorted(set("".join(words)))
+        scored = [(token, 0.0) for token in tokens]
+        scored += [(piece, -float(place + 2)) for place, piece in enumerate(pieces)]
+        core = Tokenizer(models.Unigram(scored, unk_id=tokens.index("<unk>")))
         core.pre_tokenizer = pre_tokenizers.Metaspace()
         core.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(
-            vocab_size=120, special_tokens=tokens, unk_token="<unk>", show_progress=False
-        )
+        core.add_special_tokens(tokens)
+        trainer = None
     elif kind == "wordlevel":
         core = Tokenizer(models.WordLevel(unk_token="<unk>"))
         core.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -125,7 +130,8 @@ def tiny_tokenizer(kind: str = "bpe", **special: str | None) -> PreTrainedTokeni
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-    core.train_from_iterator(SENTENCES * 3, trainer)
+    if trainer is not None:
+        core.train_from_iterator(SENTENCES * 3, trainer)
     if kind in ("bpe-bos", "unigram"):
         bos = names["bos_token"]
         core.post_processor = processors.TemplateProcessing(
@@ -178,11 +184,11 @@ def tiny_model_folder(
 
 def tiny_lm(architecture: str = "llama", tokenizer: str = "bpe", **overrides: Any) -> LanguageModel:
     """A loaded tiny model; its folder is gone afterwards, and every call gives a fresh copy."""
-    return _loaded(architecture, tokenizer, tuple(sorted(overrides.items()))).copy()
+    return _loaded(architecture, tokenizer, json.dumps(overrides, sort_keys=True)).copy()
 
 
 @functools.cache
-def _loaded(architecture: str, tokenizer: str, overrides: tuple) -> LanguageModel:
+def _loaded(architecture: str, tokenizer: str, overrides: str) -> LanguageModel:
     with tempfile.TemporaryDirectory() as scratch:
-        folder = tiny_model_folder(Path(scratch), architecture, tokenizer, **dict(overrides))
+        folder = tiny_model_folder(Path(scratch), architecture, tokenizer, **json.loads(overrides))
         return load(folder, device="cpu", dtype="float32")

@@ -94,24 +94,12 @@ def read_model_folder(folder: Path, name: str | None = None) -> ModelFolder:
     """Check a model folder's files and read what describes them. Nothing is loaded.
 
     Raises:
-        ModelError: the folder is a file or empty; ``config.json`` is missing or not a JSON object;
-            the weights are missing, pickled, truncated or corrupt; a shard is missing; there is no
-            tokenizer.
+        ModelError: as :func:`read_config`; the weights are missing, pickled, truncated or corrupt;
+            a shard is missing; there is no tokenizer.
     """
-    folder = Path(folder)
-    name = name or str(folder)
-    if folder.is_file():
-        raise ModelError(
-            f"{folder} is a file, and a model is a folder with config.json, model.safetensors and "
-            f"a tokenizer. Give the folder, probably {folder.parent}."
-        )
-    files = _names(folder)
-    if not files:
-        raise ModelError(
-            f"The folder {folder} is empty. A model folder with config.json, model.safetensors and "
-            "a tokenizer was expected; save one with save_pretrained, or give another path."
-        )
+    folder, name = Path(folder), name or str(folder)
     config = read_config(folder, name)
+    files = _names(folder)
     weights = _weight_files(folder, name, files)
     tensors: dict[str, StoredTensor] = {}
     for path in weights:
@@ -129,9 +117,20 @@ def read_config(folder: Path, name: str | None = None) -> dict[str, Any]:
     """``config.json`` of a model folder as a dictionary.
 
     Raises:
-        ModelError: missing, unreadable, not JSON, or not an object with a ``model_type``.
+        ModelError: the folder is a file or empty; ``config.json`` is missing, unreadable, not JSON,
+            or not an object with a ``model_type``.
     """
     folder, name = Path(folder), name or str(folder)
+    if folder.is_file():
+        raise ModelError(
+            f"{folder} is a file, and a model is a folder with config.json, model.safetensors and "
+            f"a tokenizer. Give the folder, probably {folder.parent}."
+        )
+    if not _names(folder):
+        raise ModelError(
+            f"The folder {folder} is empty. A model folder with config.json, model.safetensors and "
+            "a tokenizer was expected; save one with save_pretrained, or give another path."
+        )
     path = folder / "config.json"
     if not path.exists():
         if (folder / "adapter_config.json").exists():
@@ -205,6 +204,15 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         raise ModelError(
             f"The header of {path} is damaged: an entry lacks its type, shape or place. {advice}"
         ) from None
+
+
+def announced_bytes(folder: Path) -> int:
+    """Bytes of weights that the shards' index announces before they are there; 0 if unknown."""
+    try:
+        index = json.loads((Path(folder) / INDEX).read_text(encoding="utf-8"))
+        return int(index["metadata"]["total_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def weights_sha256(folder: Path) -> str:

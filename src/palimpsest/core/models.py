@@ -41,6 +41,7 @@ from palimpsest.core import places
 from palimpsest.core.errors import ModelError, nearest
 from palimpsest.core.model_folder import (
     ModelFolder,
+    announced_bytes,
     read_config,
     read_model_folder,
     weights_sha256,
@@ -209,9 +210,9 @@ def load(
     """
     place = _device(device)
     precision = _dtype(dtype, place)
-    name, folder = _find(model, precision, place, trust_remote_code)
+    name, folder, own = _find(model, precision, place, trust_remote_code)
+    _check_kind(read_config(folder, name), name, trust_remote_code)
     stored = read_model_folder(folder, name)
-    _check_remote_code(stored, name, trust_remote_code)
     _check_memory(stored.memory(precision.itemsize), name, place, precision)
     with quiet():
         config = _config(stored, name, trust_remote_code)
@@ -220,7 +221,7 @@ def load(
         if rows is not None:
             _check_vocabulary(rows, tokenizer, name)
         network = _network(stored, config, name, place, precision, trust_remote_code)
-        lm = LanguageModel.of(network, tokenizer, name, _own_path(model, folder))
+        lm = LanguageModel.of(network, tokenizer, name, folder if own else None)
         _check_forward(lm)
     return lm
 
@@ -241,10 +242,10 @@ def context_window(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     text = getattr(config, "text_config", None) or config
     for entry in ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len"):
         value = getattr(text, entry, None)
-        if value is not None:
+        if value is not None and value > 0:
             return min(int(value), LARGEST_WINDOW)
     limit = getattr(tokenizer, "model_max_length", None)
-    if limit is None or limit > _UNLIMITED:
+    if limit is None or not 0 < limit < _UNLIMITED:
         return DEFAULT_WINDOW
     return min(int(limit), LARGEST_WINDOW)
 
@@ -302,30 +303,30 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _find(
     model: str | Path, dtype: torch.dtype, device: torch.device, trust_remote_code: bool
-) -> tuple[str, Path]:
-    """Name and folder of a model given by shipped name, path or hub id (which is then fetched)."""
+) -> tuple[str, Path, bool]:
+    """Name and folder of a model, and whether the folder is no part of the hub's cache."""
     text = os.fspath(model)
     if not text.strip():
         raise ModelError(f"The model's name is empty. {_ways()}")
     shipped = places.models() / text
     if isinstance(model, str) and Path(text).name == text and (shipped / "config.json").exists():
-        return text, shipped
+        return text, shipped, True
     path = Path(text).expanduser()
     if path.exists():
-        return path.resolve().name, path
+        return path.resolve().name, path.resolve(), True
     looks_like_path = (
         isinstance(model, Path)
         or text.startswith((".", "~", "/"))
         or text.endswith(("/", ".safetensors", ".json", ".bin", ".gguf"))
-        or text.count("/") > 1
         or "\\" in text
-        or Path(text).parent.is_dir() != (Path(text).name == text)
+        or text.count("/") > 1
+        or (text.count("/") == 1 and path.parent.is_dir())
     )
     if looks_like_path:
-        raise ModelError(f"There is no model folder {path}. {_ways()}")
+        raise ModelError(f"There is no model folder {text}. {_ways()}")
     if text.startswith("palimpsest") or not _HUB_ID.fullmatch(text):
         raise ModelError(f"There is no model '{text}': {nearest(text, shipped_models())} {_ways()}")
-    return text, _fetch(text, dtype, device, trust_remote_code)
+    return text, _fetch(text, dtype, device, trust_remote_code), False
 
 
 def _ways() -> str:
@@ -335,42 +336,28 @@ def _ways() -> str:
     )
 
 
-def _own_path(model: str | Path, folder: Path) -> Path | None:
-    """The folder, unless it is a snapshot inside the hub's cache."""
-    given = Path(os.fspath(model)).expanduser()
-    return folder if given.exists() or folder.parent == places.models() else None
-
-
 def _fetch(repo: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> Path:
     """The folder of a hub model: description first, weights only once they can be of use."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub import utils as hub
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
     small = _SMALL_FILES + (["*.py"] if trust_remote_code else [])
-    quiet_bars = hub.are_progress_bars_disabled()
     try:
-        hub.disable_progress_bars()
-        folder = Path(snapshot_download(repo, allow_patterns=small, ignore_patterns=["*/*"]))
-        index = folder / "model.safetensors.index.json"
-        if index.exists():
-            about = json.loads(index.read_text(encoding="utf-8")).get("metadata", {})
-            _check_memory(int(about.get("total_size", 0)) // 2, repo, device, dtype)
+        with _no_hub_bars():
+            folder = Path(snapshot_download(repo, allow_patterns=small, ignore_patterns=["*/*"]))
         if (folder / "config.json").exists():
-            _check_causal(read_config(folder, repo), repo)
-        if not quiet_bars:
-            hub.enable_progress_bars()
-        snapshot_download(
-            repo,
-            allow_patterns=[*small, "model*.safetensors"],
-            ignore_patterns=["*/*"],
-        )
+            _check_kind(read_config(folder, repo), repo, trust_remote_code)
+        # Half of what the index announces is the least that any supported precision takes.
+        _check_memory(announced_bytes(folder) // 2, repo, device, dtype)
+        wanted = [*small, "model*.safetensors"]
+        return Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=["*/*"]))
+    except ModelError:
+        raise
     except GatedRepoError:
         raise ModelError(
             f"The model '{repo}' on the Hugging Face hub is gated. Accept its conditions on "
@@ -381,30 +368,44 @@ def _fetch(repo: str, dtype: torch.dtype, device: torch.device, trust_remote_cod
             f"There is no model '{repo}' on the Hugging Face hub (or it is private and you are not "
             f"logged in), and no such folder here. {_ways()}"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        if isinstance(error, ValueError):  # a damaged index is found again, and said, later
-            raise
+    except LocalEntryNotFoundError:
         raise ModelError(
             f"The model '{repo}' is neither a folder here nor in the local cache of the Hugging "
             "Face hub, and the hub cannot be reached (no network, or HF_HUB_OFFLINE is set). "
-            f"Connect and try again, or use what is here: {_ways()}"
+            f"Connect and try again, or use what is here. {_ways()}"
         ) from None
+    except Exception as error:
+        raise ModelError(
+            f"The model '{repo}' cannot be fetched from the Hugging Face hub: "
+            f"{_first_line(error)}. Check the network and the free disk space, and try again."
+        ) from error
+
+
+@contextlib.contextmanager
+def _no_hub_bars() -> Iterator[None]:
+    """Small files need no progress bar; the weights, which may take minutes, keep theirs."""
+    from huggingface_hub import utils as hub
+
+    shown = not hub.are_progress_bars_disabled()
+    hub.disable_progress_bars()
+    try:
+        yield
     finally:
-        if not quiet_bars:
+        if shown:
             hub.enable_progress_bars()
-    return folder
 
 
 # --- checks -------------------------------------------------------------------------------------
 
 
-def _device(device: str) -> torch.device:
+def _device(device: str | torch.device) -> torch.device:
+    device = str(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
         return torch.device("cpu")
-    if not isinstance(device, str) or not re.fullmatch(r"cuda(:\d+)?", device):
-        raise ModelError(f"There is no device '{device}': {nearest(str(device), DEVICES)}")
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise ModelError(f"There is no device '{device}': {nearest(device, DEVICES)}")
     if not torch.cuda.is_available():
         raise ModelError(
             f"The device '{device}' was asked for, but PyTorch {torch.__version__} sees no CUDA "
@@ -420,12 +421,13 @@ def _device(device: str) -> torch.device:
     return place
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    dtype = _plain(dtype)
     if dtype == "auto":
         modern = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if modern else torch.float32
     if dtype not in DTYPES:
-        raise ModelError(f"There is no dtype '{dtype}': {nearest(str(dtype), ['auto', *DTYPES])}")
+        raise ModelError(f"There is no dtype '{dtype}': {nearest(dtype, ['auto', *DTYPES])}")
     return DTYPES[dtype]
 
 
@@ -441,17 +443,16 @@ def _check_memory(needed: int, name: str, device: torch.device, dtype: torch.dty
     )
 
 
-def _check_remote_code(stored: ModelFolder, name: str, trusted: bool) -> None:
-    """Refuse code beside the weights, and say which architecture was meant, before HF asks."""
-    config = stored.config
-    kind = config.get("model_type")
-    if trusted and "AutoModelForCausalLM" in config.get("auto_map", {}):
+def _check_kind(config: dict[str, Any], name: str, trust_remote_code: bool) -> None:
+    """Refuse code that lies beside the weights, and models that are not causal."""
+    own_code = config.get("auto_map")
+    if trust_remote_code and own_code and "AutoModelForCausalLM" in own_code:
         return
-    if kind not in CONFIG_MAPPING and config.get("auto_map"):
+    if own_code and config.get("model_type") not in CONFIG_MAPPING:
         raise ModelError(
-            f"The model {name} (model_type '{kind}') comes with Python code of its own, which is "
-            "not run by default because it can do anything that you can. Read that code, and if "
-            "you trust it load the model with trust_remote_code=True."
+            f"The model {name} (model_type '{config.get('model_type')}') comes with Python code of "
+            "its own, which is not run by default because it can do anything that you can. Read "
+            "that code, and if you trust it load the model with trust_remote_code=True."
         )
     _check_causal(config, name)
 
@@ -460,8 +461,6 @@ def _check_causal(config: dict[str, Any], name: str) -> None:
     """Whether transformers can build a causal language model of this kind at all."""
     kind = config.get("model_type")
     if kind not in CONFIG_MAPPING:
-        if config.get("auto_map"):
-            return  # judged later, with the flag at hand
         close = nearest(str(kind), CONFIG_MAPPING.keys()).split("? Known")[0]
         hint = f"; {close}?" if close.startswith("did") else ""
         raise ModelError(
@@ -472,8 +471,6 @@ def _check_causal(config: dict[str, Any], name: str) -> None:
         "A causal (left-to-right, decoder-only) language model was expected, such as GPT-2, Llama, "
         "OPT, Qwen or Pythia."
     )
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ModelError(f"The model {name} is a '{kind}', not a language model. {expected}")
     defaults = CONFIG_MAPPING[kind]
 
     def setting(entry: str) -> bool:
@@ -481,6 +478,8 @@ def _check_causal(config: dict[str, Any], name: str) -> None:
 
     if setting("is_encoder_decoder"):
         raise ModelError(f"The model {name} ('{kind}') is an encoder-decoder model. {expected}")
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(f"The model {name} is a '{kind}', no causal language model. {expected}")
     decodes = setting("is_decoder") or setting("causal")
     if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
         raise ModelError(
@@ -707,7 +706,7 @@ def _shaping_settings(config: Any) -> str:
     return json.dumps(kept, sort_keys=True, default=str)
 
 
-def _plain(dtype: torch.dtype) -> str:
+def _plain(dtype: str | torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
