@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, *, book: Any = None) -> int:
     before = {}
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
-        before = _catch_terminate()
+        before = _catch_signals()
         return args.command(args, book)
     except UserError as error:
         print(f"palimpsest: {error}", file=sys.stderr)
@@ -58,12 +58,15 @@ def main(argv: Sequence[str] | None = None, *, book: Any = None) -> int:
             signal.signal(number, handler)
 
 
-def _catch_terminate() -> dict[signal.Signals, Any]:
+def _catch_signals() -> dict[signal.Signals, Any]:
+    """Let both signals end the command in an orderly way, also where it was started in the
+    background, for which a shell has Ctrl-C ignored; returns the handlers before."""
+
     def stop(number: int, frame: Any) -> NoReturn:
-        raise _Stopped
+        raise _Stopped if number == signal.SIGTERM else KeyboardInterrupt
 
     try:
-        return {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+        return {number: signal.signal(number, stop) for number in STOPPED}
     except ValueError:  # not in the main thread
         return {}
 
@@ -168,9 +171,7 @@ def _parser() -> tuple[_Parser, dict[str, list[str]]]:
     chapters = add("chapters", _chapters, "List the chapters, their parameters and their cost.")
     chapters.add_argument("--format", type=_choice("format", FORMATS[:2]), default="table")
 
-    doctor = add(
-        "doctor", _doctor, "Say what is installed, missing or stale; what a run costs."
-    )
+    doctor = add("doctor", _doctor, "Say what is installed, missing or stale; what a run costs.")
     doctor.add_argument("--profile", help="only the cost of this profile")
     doctor.add_argument("--model", metavar="ID", help="also see whether this model can be used")
 
@@ -245,14 +246,14 @@ def _build(args: argparse.Namespace, book: Any) -> int:
 def _claims(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.book.claims import ledger, render
 
-    print(render(ledger(_this(book), args.runs), args.format))
+    print(render(ledger(args.runs), args.format))
     return 0
 
 
 def _compare(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.book.compare import compare
 
-    comparison = compare(_this(book), args.runs)
+    comparison = compare(args.runs)
     if args.out is not None:
         comparison.write(args.out)
     print(comparison.text())
@@ -275,6 +276,27 @@ def _doctor(args: argparse.Namespace, book: Any) -> int:
     return 1 if any(finding.broken for finding in findings) else 0
 
 
+def _world_make(args: argparse.Namespace, book: Any) -> int:
+    from palimpsest.world import commands
+
+    print(commands.make(args.out, args.seed, args.size))
+    return 0
+
+
+def _world_train(args: argparse.Namespace, book: Any) -> int:
+    from palimpsest.world import commands
+
+    print(commands.train(args.model, args.out, args.tokens, args.device, args.resume))
+    return 0
+
+
+def _world_show(args: argparse.Namespace, book: Any) -> int:
+    from palimpsest.world import commands
+
+    print(commands.show(args.person, args.task, args.seed, args.size))
+    return 0
+
+
 def _cache_show(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.core.cache import Cache
 
@@ -291,11 +313,46 @@ def _cache_clear(args: argparse.Namespace, book: Any) -> int:
     return 0
 
 
+def _whole(word: str) -> int:
+    if not word.isdecimal():
+        raise UserError(f"'{word}' is not a whole number that is zero or more.")
+    return int(word)
+
+
+_SEED = (["--seed"], {"metavar": "N", "type": _whole, "default": 0, "help": "the world's (0)"})
+_SIZE = (["--size"], {"metavar": "SIZE", "default": "m", "help": "of the world (m)"})
+_OUT = (["--out"], {"metavar": "DIR", "type": Path, "help": "instead of data/"})
+# Subcommand -> (function, summary, its arguments as flags and options).
+_WORLD: dict[str, Any] = {
+    "make": (
+        _world_make, "Write the world and the tasks from their seed.", [_OUT, _SEED, _SIZE],
+    ),
+    "train": (
+        _world_train,
+        "Train a shipped model from scratch.",
+        [
+            (["model"], {"nargs": "?", "default": "palimpsest-m", "metavar": "MODEL"}),
+            _OUT,
+            (["--tokens"], {"metavar": "N", "type": _whole, "help": "tokens to train on"}),
+            (["--device"], {"default": "auto", "help": "auto (default), cpu or cuda"}),
+            (["--resume"], {"action": "store_true", "help": "continue a stopped training"}),
+        ],
+    ),
+    "show": (
+        _world_show,
+        "A tour of the world, or all about one person or task.",
+        [
+            (["--person"], {"metavar": "NAME", "help": "a full name"}),
+            (["--task"], {"metavar": "NAME"}),
+            _SEED,
+            _SIZE,
+        ],
+    ),
+}  # fmt: skip
 _CACHE: dict[str, Any] = {
     "show": (_cache_show, "What is kept, how large it is, and what it saved.", []),
     "clear": (_cache_clear, "Delete every kept value; the next run computes them again.", []),
 }
-_WORLD: dict[str, Any] = {}
 
 
 if __name__ == "__main__":

@@ -236,8 +236,8 @@ chapter"""
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def make_book(root: Path) -> Book:
-    """Write the toy book into ``root``; its module of studies is called ``toy_studies``."""
+def the_book(root: Path) -> Book:
+    """The toy book in ``root``; its module of studies is called ``toy_studies``."""
     specs = {
         name: ChapterSpec(name, title, module)
         for name, title, module in (
@@ -246,13 +246,18 @@ def make_book(root: Path) -> Book:
             ("03_unwritten", "The unwritten", None),
         )
     }
-    book = Book(root, specs)
+    return Book(root, specs)
+
+
+def make_book(root: Path) -> Book:
+    """Write the toy book into ``root``."""
+    book = the_book(root)
     book.chapters.mkdir(parents=True)
     (root / "book").mkdir()
     (book.chapters / "toy_studies.py").write_text(STUDIES)
     (book.chapters / "toy_studies_answers.py").write_text(ANSWERS)
     for name in ("01_toy", "02_second_toy"):
-        listed = [(spec.name, spec.title, spec.module) for spec in specs.values()]
+        listed = [(spec.name, spec.title, spec.module) for spec in book.specs.values()]
         opening = OPENING.format(root=str(root), specs=listed, name=name)
         made = notebook(name, opening, with_exercise=name == "01_toy")
         for cell in made.cells:

@@ -79,7 +79,7 @@ class Reading(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0].strip()
         texts = self._texts(id)
-        found = self.env.app.palimpsest_run.claim(id)
+        found = self.env.app.palimpsest_run.claim(id, _own_chapter(self.env))
         if found is None:
             return [self._missing(id)]
         chapter, claim = found

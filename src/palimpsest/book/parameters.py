@@ -329,8 +329,7 @@ def convert(parameter: Parameter, value: Any, where: str) -> Any:
     except (ValueError, TypeError):
         raise UserError(
             f"{where}: parameter '{parameter.name}' is of type {parameter.type_name}, and "
-            f"{reprlib.repr(value)} ({type(value).__name__}) is not. "
-            f"Its default is {parameter.default!r}."
+            f"{_brief(value)} is not. Its default is {parameter.default!r}."
         ) from None
 
 
@@ -392,6 +391,13 @@ class _Choice(Exception):
     def __init__(self, choices: tuple[str, ...]):
         super().__init__()
         self.choices = choices
+
+
+def _brief(value: Any) -> str:
+    # Nested aliases can make a small file into a value whose text would fill the memory.
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
 def _as(kind: Any, value: Any) -> Any:

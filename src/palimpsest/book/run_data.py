@@ -62,17 +62,13 @@ class RunData:
         """A value's entry in the chapter's results."""
         return (self.results(chapter) or {"values": {}})["values"].get(name)
 
-    def claim(self, id: str) -> tuple[str, dict[str, Any]] | None:
-        """The chapter and the entry of a claim, wherever in the run it stands."""
-        return self._claims.get(id)
-
-    @cached_property
-    def _claims(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        return {
-            entry["id"]: (chapter, entry)
-            for chapter in self.chapters
-            for entry in (self.results(chapter) or {"claims": []})["claims"]
-        }
+    def claim(self, id: str, chapter: str | None = None) -> tuple[str, dict[str, Any]] | None:
+        """The chapter and the entry of a claim: in ``chapter`` if it is there, else anywhere."""
+        for name in [chapter, *self.chapters]:
+            for entry in ((self.results(name) if name else None) or {"claims": []})["claims"]:
+                if entry["id"] == id:
+                    return str(name), entry
+        return None
 
     @cached_property
     def _results(self) -> Any:

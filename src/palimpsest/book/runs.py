@@ -142,9 +142,10 @@ def describe_failure(plan: Plan, outcome: Outcome) -> str:
     failure = outcome.failure
     where = f" in code cell {failure.cell} (`{failure.source}`)" if failure.cell else ""
     notebook = manifest.executed_notebook(plan.folder, outcome.chapter)
+    cause = failure.cause if failure.cause.endswith((".", "!", "?")) else f"{failure.cause}."
     return (
-        f"{outcome.chapter} failed{where}: {failure.cause} "
-        f"The notebook up to there, with the traceback: {notebook}"
+        f"{outcome.chapter} failed{where}: {cause}\n"
+        f"The notebook up to there, with the traceback, is {notebook}."
     )
 
 

@@ -4,6 +4,7 @@ Configuration: ``palimpsest_run`` (a run folder, relative to the book's root; ``
 and ``palimpsest_edition``. Nothing is executed.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("run-info", RunInfo)
     app.add_directive("lecturer-note", LecturerNote)
     app.connect("builder-inited", _open_run)
+    app.connect("env-get-outdated", _outdated)
     app.connect("env-purge-doc", _forget)
     app.connect("source-read", _read)
     app.connect("doctree-read", _solutions)
@@ -67,6 +69,19 @@ def _open_run(app: Sphinx) -> None:
     if not hasattr(app.env, "palimpsest_incomplete"):
         # Chapter page -> whether something of the run is missing on it.
         app.env.palimpsest_incomplete = {}
+
+
+def _outdated(
+    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Sphinx copies a changed style sheet only if some page has changed too."""
+    digest = hashlib.sha256()
+    for folder in app.config.html_static_path:
+        for path in sorted((Path(app.srcdir) / folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.read_bytes())
+    before, env.palimpsest_static = getattr(env, "palimpsest_static", None), digest.hexdigest()
+    return [] if before == env.palimpsest_static else [app.config.root_doc]
 
 
 def _forget(app: Sphinx, env: Any, docname: str) -> None:
