@@ -83,12 +83,6 @@ def test_a_comparison_finds_what_differs(two, tmp_path, capsys):
     assert "does not hold" in capsys.readouterr().out
     columns = list(pd.read_csv(out / "claims.csv").columns)
     assert columns == ["chapter", "claim", "one", "two", "apart"]
-        "chapter",
-        "claim",
-        "one",
-        "two",
-        "apart",
-    ]
     assert "## Values" in (out / "comparison.md").read_text()
 
 
