@@ -52,6 +52,27 @@ def test_steps_of_every_architecture_are_safe(architecture):
     assert not lm.model.training
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("recipe", [PACKED, PADDED])
+def test_a_real_gpu_does_not_wait_between_logs(recipe):
+    lm = tiny_lm("llama")
+    lm.model.to("cuda")
+    lm.device = torch.device("cuda")
+    rows = rows_for(lm)
+    train(lm, rows, recipe, progress=None)  # kernels are chosen and memory is taken at first use
+
+    def strict_between(done, _):
+        # The log after the last step reads, and may.
+        torch.cuda.set_sync_debug_mode("error" if done < recipe.steps - 1 else "default")
+
+    try:
+        history = train(lm, rows, recipe, progress=None, log_every=6, on_step=strict_between)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert history.steps == 6
+
+
 # --- losses that would stall or break on a GPU ------------------------------------------------
 
 

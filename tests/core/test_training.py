@@ -385,8 +385,10 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     with pytest.raises(RunError, match="damaged"):
         resumed(BRIEF)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is a file"):
+    with pytest.raises(RunError, match="cannot be written to: File exists"):
         trained("llama", BRIEF, checkpoint=tmp_path / "file")
+    with pytest.raises(RunError, match="cannot be written to"):
+        trained("llama", BRIEF, checkpoint=Path("/proc/palimpsest"))
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ point leaves a whole one. Nothing is pickled.
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,24 @@ class Checkpoint:
         self.folder = Path(folder)
         self.identity = json.loads(json.dumps(identity))
 
+    def begin(self) -> None:
+        """Make the folder, so that a place that cannot be written to is known before the work.
+
+        Raises:
+            RunError: it cannot be made or written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise RunError(
+                f"The checkpoint folder {self.folder} cannot be written to: "
+                f"{error.strerror or error}. Choose another."
+            ) from None
+
     def latest(self) -> Path | None:
         """The newest whole state."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise RunError(f"{self.folder} is a file; a folder for checkpoints was expected.")
         return max(self.folder.glob(f"{STEP}*"), default=None)
 
     def save(self, step: int, numbers: dict[str, Any], **tensors: dict[str, Tensor]) -> None:

@@ -8,9 +8,10 @@ What it promises:
 
 - the gradient of a step is that of the mean over *all* weighted target tokens of the step, however
   many micro-batches it is computed in;
-- the same recipe, rows and starting weights give the same weights on the same machine, and a run
-  resumed from a checkpoint gives the same bits as one that was never stopped: the order of the
-  data and all random draws of step ``i`` are functions of the seed and ``i`` alone;
+- the same recipe, rows and starting weights give the same bits on the same machine, and so does a
+  run that was stopped and resumed: the order of the data and all random draws of step ``i`` are
+  functions of the seed and ``i`` alone. (On a GPU, some kernels add in no fixed order, and the last
+  digits differ from run to run.)
 - the process's own random state is left as it was;
 - between two logs the host asks the device nothing, so a GPU never waits for Python.
 """
@@ -231,7 +232,7 @@ def target_logits(model: "PreTrainedModel", batch: Batch) -> Tensor:
         if not given or given[0].shape[:2] != batch.input_ids.shape:
             return None
         chosen = True
-        return (given[0].flatten(0, 1)[batch.targets][None], *given[1:])
+        return (given[0].flatten(0, 1).index_select(0, batch.targets)[None], *given[1:])
 
     handle = head.register_forward_pre_hook(choose)
     try:
@@ -601,7 +602,9 @@ def _saved(
     # Resumed in the process that was interrupted: the weights are where the training left them.
     if state is not None and state.get("left at") == start:
         start = state["identity"]["starting weights"]
-    return Checkpoint(folder, identity | {"starting weights": start})
+    saved = Checkpoint(folder, identity | {"starting weights": start})
+    saved.begin()
+    return saved
 
 
 def _name(loss: Loss) -> str:
