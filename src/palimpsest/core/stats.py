@@ -150,7 +150,7 @@ def difference(
     if not any(_rare(part, "share", factors[0]) for part, factors in groups):
         return interval
     limits = [_proportion(part, factors) for part, factors in groups]
-    exact = _newcombe(float(one.mean()), limits[0], float(other.mean()), limits[1])
+    exact = limits_of_difference(float(one.mean()), limits[0], float(other.mean()), limits[1])
     low, high = _envelope(interval.value, [exact, (interval.low, interval.high)])
     return Interval(interval.value, max(-1.0, low), min(1.0, high), interval.n)
 
@@ -436,7 +436,7 @@ def _mean_interval(
     else:
         gains, losses = (values > 0).astype(float), (values < 0).astype(float)
         parts = [_proportion(part, factors) for part in (gains, losses)]
-        ends = [_newcombe(float(gains.mean()), parts[0], float(losses.mean()), parts[1])]
+        ends = [limits_of_difference(float(gains.mean()), parts[0], float(losses.mean()), parts[1])]
     spread = _spread(mean, factors)
     if spread is not None:
         rng = np.random.default_rng(seed)
@@ -480,7 +480,7 @@ def exact_limits(share: float, n: float) -> tuple[float, float]:
     return low, high
 
 
-def _newcombe(
+def limits_of_difference(
     first: float,
     first_limits: tuple[float, float],
     second: float,
