@@ -236,9 +236,12 @@ def _run(args: argparse.Namespace, book: Any) -> int:
 def _build(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.book.build import build
 
+    print("Building the site ...", file=sys.stderr, flush=True)
     site = build(_this(book), run=args.run, edition=args.edition, out=args.out)
     for warning in site.warnings:
         print(warning, file=sys.stderr)
+    if site.warnings:
+        print(f"palimpsest: {len(site.warnings)} warnings, above.", file=sys.stderr)
     print(f"Open {site.index}")
     return 1 if site.warnings else 0
 

@@ -1,12 +1,15 @@
 """Building the site: Jupyter Book in a process of its own, on the book's configuration with the run
 and the edition put in. The finished site replaces the old one as a whole."""
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from palimpsest.core import files
 from palimpsest.core.errors import RunError, UserError
 
 WORK = "_build/.work"
+LAST_WORDS = 15
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -52,14 +56,33 @@ def build(
     target = _target(book, source, edition, out)
     key = hashlib.sha256(f"{source} {edition}".encode()).hexdigest()[:12]
     work = book.root / WORK / f"{edition}-{key}"
-    log = _jupyter_book(book, work, _config(book, source, edition, work))
     html = work / "_build" / "html"
-    warnings = [line for line in log if "WARNING" in line or "ERROR" in line]
-    if not (html / "index.html").is_file():
-        tail = "\n".join(log[-15:])
-        raise UserError(f"The site could not be built. Jupyter Book's last words:\n{tail}")
-    _publish(html, target)
+    with _alone(work):
+        ended_well, log = _jupyter_book(book, work, _config(book, source, edition, work))
+        warnings = [line for line in log if "WARNING" in line or "ERROR" in line]
+        if not ended_well:
+            # The next build must say again what is wrong, also of pages that did not change.
+            shutil.rmtree(work / "_build" / ".doctrees", ignore_errors=True)
+            if not warnings or not (html / "index.html").is_file():
+                tail = "\n".join(log[-LAST_WORDS:])
+                raise UserError(f"The site could not be built. Jupyter Book's last words:\n{tail}")
+        _publish(html, target)
     return Site(target / "index.html", warnings)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Wait until no other build works in the folder."""
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{work} cannot be written: {error.strerror or error}.") from None
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _config(book: Book, run: Path, edition: str, work: Path) -> Path:
@@ -82,8 +105,8 @@ def _config(book: Book, run: Path, edition: str, work: Path) -> Path:
     return made
 
 
-def _jupyter_book(book: Book, work: Path, config: Path) -> list[str]:
-    """Run Jupyter Book with this very Python; returns the lines it printed."""
+def _jupyter_book(book: Book, work: Path, config: Path) -> tuple[bool, list[str]]:
+    """Run Jupyter Book with this very Python; whether it ended well, and what it printed."""
     command = [
         sys.executable, "-c", "from jupyter_book.cli.main import main; main()",
         "build", str(book.root), "--config", str(config), "--path-output", str(work),
@@ -96,7 +119,7 @@ def _jupyter_book(book: Book, work: Path, config: Path) -> list[str]:
         text=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     lines = [_COLOUR.sub("", line).rstrip() for line in ran.stdout.splitlines()]
-    return [line for line in lines if line]
+    return ran.returncode == 0, [line for line in lines if line]
 
 
 def _target(book: Book, run: Path, edition: str, out: Path | None) -> Path:
