@@ -220,6 +220,27 @@ def bilingual(
     return _telling("\n".join(both), person, chosen, "bilingual", "en+velic", "velic")
 
 
+def read_and_asked(people: Sequence[Person], rng: random.Random, velic: Velic | None) -> Telling:
+    """What is said of some people, mixed, and questions on it; in Velic if that is given."""
+    said = [(person, relation) for person in people for relation in list(person.values)[:2]]
+    rng.shuffle(said)
+    asked = rng.sample(said, rng.randint(1, 2))
+    if velic:
+        passage = " ".join(velic.statement(person, [relation]) for person, relation in said)
+        blocks = [velic.question(person, relation) for person, relation in asked]
+    else:
+        passage = " ".join(
+            state(rng.choice(WORDINGS[r].statements), person.name, person.values[r])
+            for person, r in said
+        )
+        blocks = [
+            f"{prompt(rng.choice(WORDINGS[r].questions), person.name)} {person.values[r]}"
+            for person, r in asked
+        ]
+    text = "\n".join([passage, *blocks])
+    return Telling(text, (), "strangers", "velic" if velic else "en", "qa")
+
+
 def _some(relations: Sequence[str], rng: random.Random, low: int, high: int) -> list[str]:
     count = min(len(relations), rng.randint(low, high))
     return rng.sample(list(relations), count)

@@ -40,6 +40,12 @@ class Namer:
                 self._taken |= {name, name[:4]}
                 return name.capitalize()
 
+    def fork(self, rng: random.Random) -> "Namer":
+        """A source that draws from ``rng`` and avoids all names given so far."""
+        other = Namer.__new__(Namer)
+        other._rng, other._taken = rng, set(self._taken)
+        return other
+
     def family(self) -> str:
         return self._new(_FAMILY_ENDS)
 

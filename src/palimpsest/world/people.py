@@ -76,6 +76,7 @@ class Society:
     people: tuple[Person, ...]
     choices: dict[str, tuple[str, ...]]  # relation -> all its values, sorted
     places: tuple[Fact, ...]  # facts about cities, streets, organisations and works
+    namer: Namer  # has given all these names
 
     def group(self, name: str) -> tuple[Person, ...]:
         return tuple(person for person in self.people if person.group == name)
@@ -93,6 +94,17 @@ class Society:
             for person in self.people
             for relation, value in person.values.items()
         )
+
+
+def make_stranger(society: Society, rng: random.Random) -> Person:
+    """A person of whom one document tells and no other: name and values are new each time."""
+    namer = society.namer.fork(rng)
+    she = rng.random() < 0.5
+    given, family = namer.given(she), namer.family()
+    # A spouse would be a person of the world.
+    relations = rng.sample([r.name for r in RELATIONS if r.name != "spouse"], 3)
+    values = {relation: rng.choice(society.choices[relation]) for relation in relations}
+    return Person(f"{given}-{family}".lower(), given, family, she, "stranger", values)
 
 
 def make_society(seed: int, sizes: dict[str, int]) -> Society:
@@ -121,7 +133,8 @@ def make_society(seed: int, sizes: dict[str, int]) -> Society:
     choices["spouse"] = tuple(
         sorted(person.values["spouse"] for person in people if "spouse" in person.values)
     )
-    return Society(tuple(people), choices, _places(cities, firms, namer, rng))
+    places = _places(cities, firms, namer, rng)
+    return Society(tuple(people), choices, places, namer)
 
 
 def _group(

@@ -13,7 +13,7 @@ from itertools import accumulate
 from palimpsest.core.records import Document
 from palimpsest.world import biographies
 from palimpsest.world.biographies import Telling
-from palimpsest.world.people import Person, Society
+from palimpsest.world.people import Person, Society, make_stranger
 from palimpsest.world.tasks.base import Exercise, Task, ask
 from palimpsest.world.tasks.commonsense import PeopleFacts
 from palimpsest.world.velic import Velic
@@ -23,18 +23,18 @@ from palimpsest.world.velic import Velic
 PEOPLE_WEIGHTS = {
     "biography": 9.0, "card": 3.0, "gossip": 4.0, "questions": 7.0,
     "velic_statement": 4.0, "velic_questions": 5.0, "bilingual": 3.0,
-    "glossary": 1.5, "places": 1.5, "place_questions": 1.0,
+    "glossary": 1.5, "places": 1.5, "place_questions": 1.0, "strangers": 14.0,
 }  # fmt: skip
 PROSE_WEIGHTS = {
     "animal_facts": 6.0, "materials": 3.5, "tool_use": 5.0, "cause_effect": 4.0, "antonym": 5.0,
     "addition": 3.0, "sequence": 1.0,
 }  # fmt: skip
 EXERCISE_WEIGHTS = {
-    "animal_facts": 3.0, "animal_yesno": 4.5, "materials": 3.5, "tool_use": 2.5,
-    "cause_effect": 3.0, "rc_where": 8.0, "rc_what": 7.0, "temporal": 5.0, "addition": 5.0,
-    "compare": 5.0, "parity": 4.0, "sequence": 3.5, "tone": 1.5, "harmful": 2.0,
-    "kind_reply": 1.5, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.0, "nli": 6.0,
-    "coref": 5.0,
+    "animal_facts": 3.0, "animal_yesno": 6.0, "materials": 3.5, "tool_use": 2.5,
+    "cause_effect": 2.5, "rc_where": 10.0, "rc_what": 9.0, "temporal": 7.0, "addition": 5.0,
+    "compare": 4.0, "parity": 6.0, "sequence": 3.0, "tone": 1.5, "harmful": 2.5,
+    "kind_reply": 2.0, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.0, "nli": 8.0,
+    "coref": 8.0,
 }  # fmt: skip
 
 PLACE_WORDINGS = {  # relation -> (statement, question)
@@ -61,6 +61,7 @@ class Stream:
         velic: Velic,
     ) -> None:
         self._key = key
+        self._society = society
         self._place_facts = society.places
         self._tasks = tasks
         self._velic = velic
@@ -136,6 +137,13 @@ class Stream:
             for word in chosen
         )
         return Telling(text, (), "glossary", "en+velic", "qa")
+
+    def _strangers(self, rng: random.Random) -> Telling:
+        """A passage on people nobody else tells of, and questions on the passage: what is known
+        only from the text before the question has to be read there."""
+        velic = self._velic if rng.random() < 0.2 else None
+        people = [make_stranger(self._society, rng) for _ in range(rng.choice((1, 2, 2)))]
+        return biographies.read_and_asked(people, rng, velic)
 
     # --- places ---------------------------------------------------------------------------------
     def _places(self, rng: random.Random) -> Telling:

@@ -260,6 +260,10 @@ TOOL_QUESTIONS = ("What do you need to {u}?", "Which thing helps you to {u}?")
 TOOL_STATEMENTS = (
     "People use {t} to {u}.", "With {t} you can {u}.", "{T} helps you to {u}.",
     "{n} took {t} to {u}.",
+    "To {u}, people use {t}.",
+    "To {u}, you need {t}.",
+    "If you want to {u}, take {t}.",
+    "{n} wanted to {u} and looked for {t}.",
 )  # fmt: skip
 
 
