@@ -269,6 +269,8 @@ def test_no_true_positives_are_not_certain_to_stay_none(rng):
     none = tpr_at_fpr(np.zeros(30), np.ones(200), 0.01)
     assert (none.value, none.low) == (0.0, 0.0)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 30))
+    few = tpr_at_fpr(np.ones(30), np.zeros(60), 0.01)
+    assert (few.value, few.low) == (1.0, 0.0)
     for rate in (-0.1, 1.0):
         with pytest.raises(ValueError, match="rate of false positives"):
             tpr_at_fpr([1.0], [0.0], rate)

@@ -150,6 +150,9 @@ def test_constant_answers_have_the_limits_of_as_many_trials_as_clusters():
     same = paired_bootstrap(np.ones(100), np.ones(100), clusters)
     assert same.value == 0
     assert -same.low == pytest.approx(same.high) == pytest.approx(1 - 0.025 ** (1 / 20))
+    gains = paired_bootstrap(-np.ones(100), -np.ones(100), clusters)
+    assert gains.high == pytest.approx(2 * same.high)
+    assert gains.low == -gains.high
     apart = difference(np.ones(20), np.zeros(20))
     assert (apart.value, apart.high) == (1.0, 1.0)
     assert 0.7 < apart.low < 0.8

@@ -4,8 +4,10 @@ Nothing here touches pyplot or the global settings of matplotlib: a figure is ma
 :func:`style`, needs no display, and is freed like any other object.
 """
 
+import html
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,6 +114,120 @@ def dots(
         values, heights, MARKERS[control], color=colour, label=NAMES[control],
         markersize=6.0, markeredgecolor="white", markeredgewidth=0.6, zorder=3,
     )  # fmt: skip
+
+
+def curve(
+    axes: Axes,
+    places: np.ndarray,
+    values: np.ndarray,
+    control: str,
+    ends: np.ndarray | None = None,
+) -> None:
+    """A line in the colour of a control, with its interval as a band.
+
+    Args:
+        axes: where to draw.
+        places: [N] along x, such as steps; a NaN among the values interrupts the line.
+        values: [N].
+        control: a key of :data:`COLOURS`.
+        ends: [N, 2] lower and upper ends of intervals; None for none.
+    """
+    colour = COLOURS[control]
+    if ends is not None:
+        axes.fill_between(places, ends[:, 0], ends[:, 1], color=colour, alpha=0.18, lw=0, zorder=2)
+    # Marks at about eight places tell the lines apart without colour and leave them readable.
+    every = max(1, len(np.atleast_1d(places)) // 8)
+    with style():
+        sns.lineplot(
+            x=places, y=values, ax=axes, color=colour, label=NAMES[control], errorbar=None,
+            marker=MARKERS[control], markevery=every, markersize=5.0, zorder=3, legend=False,
+        )  # fmt: skip
+
+
+def pairs(axes: Axes, first: np.ndarray, second: np.ndarray, controls: tuple[str, str]) -> None:
+    """One line a unit (a person, a fact) joining its values under two models.
+
+    The units are drawn from top to bottom in the order of their difference, so that a reader sees
+    how many go which way, which two means would hide.
+
+    Args:
+        axes: where to draw; the values run along x.
+        first, second: [N] values of the same units.
+        controls: which model the first and the second values are of.
+    """
+    order = np.argsort(np.asarray(second) - np.asarray(first), kind="stable")[::-1]
+    heights = np.arange(len(order))
+    first, second = np.asarray(first)[order], np.asarray(second)[order]
+    axes.hlines(heights, first, second, color="#b3b3b3", lw=1.2, zorder=1)
+    dots(axes, first, heights, controls[0])
+    dots(axes, second, heights, controls[1])
+    axes.set_yticks([])
+    axes.invert_yaxis()
+
+
+def token_strip(
+    tokens: Sequence[str],
+    values: Sequence[float],
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    meaning: str = "probability",
+) -> str:
+    """Generated text as HTML, token by token, with a number as the colour behind each.
+
+    The colour is a translucent layer over whatever the page has, so that the text keeps the page's
+    own colour and contrast in light and in dark mode. With ``low`` below 0 the scale has two
+    colours, for what speaks against and what speaks for. The number is in each token's tooltip and
+    the scale in a caption, so that nothing hangs on colour alone.
+
+    Args:
+        tokens: decoded tokens; everything in them is escaped, spaces and line breaks are shown.
+        values: one number a token; one that is not finite has no colour.
+        low, high: the ends of the scale; numbers beyond are drawn as the ends.
+        meaning: what the number is, for the caption.
+
+    Raises:
+        ValueError: not one number a token, or a scale without extent.
+    """
+    if len(tokens) != len(values):
+        raise ValueError(f"there are {len(tokens)} tokens but {len(values)} numbers")
+    if not low < high:
+        raise ValueError(f"the scale must go up, not from {low} to {high}")
+    spans = [
+        _token(token, float(value), low, high) for token, value in zip(tokens, values, strict=True)
+    ]
+    ends = "".join(
+        f'<span style="{_layer(end, low, high)}padding:0 .4em;border-radius:.2em">{end:.3g}</span>'
+        for end in ([low, high] if low >= 0 else [low, 0.0, high])
+    )
+    return (
+        '<figure class="token-strip" style="margin:1em 0">'
+        '<p style="font-family:ui-monospace,monospace;line-height:2;white-space:pre-wrap;'
+        f'overflow-wrap:anywhere;margin:0">{"".join(spans)}</p>'
+        f'<figcaption style="font-size:.85em">{html.escape(meaning)}: {ends}</figcaption></figure>'
+    )
+
+
+def _token(token: str, value: float, low: float, high: float) -> str:
+    # A line break is shown by its sign and made by itself; a tab and a null would vanish.
+    shown = "".join(_SIGNS.get(character, character) for character in token)
+    style_ = f"{_layer(value, low, high)}border-radius:.2em;padding:.1em 0"
+    title = f"{value:.3g}" if math.isfinite(value) else "no number"
+    return f'<span title="{title}" style="{style_}">{html.escape(shown)}</span>'
+
+
+_SIGNS = {"\n": "↵\n", "\t": "⇥\t", "\r": "␍", "\0": "␀"}
+
+
+def _layer(value: float, low: float, high: float) -> str:
+    """A CSS background: from nothing at 0 (or at ``low``) to half opaque at the ends."""
+    if not math.isfinite(value):
+        return ""
+    base = max(low, 0.0)
+    place = min(max(value, low), high)
+    share = (place - base) / (high - base) if place >= base else (base - place) / (base - low)
+    red, green, blue = (0, 114, 178) if place >= base else (213, 94, 0)
+    return f"background-color:rgba({red},{green},{blue},{0.55 * share:.3f});"
 
 
 def legend_below(drawn: Figure, axes: Axes) -> None:

@@ -104,14 +104,20 @@ def paired_bootstrap(
 
     Row i of both belongs to the same cluster, and clusters are resampled with both conditions, so
     that what is easy or hard about a cluster cancels. See :func:`cluster_bootstrap`.
+
+    Hand in outcomes (0, 1) and changes of outcomes (-1, 0, 1) as such, not as their difference:
+    only then is it known how far a difference that is 0 everywhere might be from 0.
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape:
         raise ValueError(f"paired conditions need the same rows, not {one.shape} and {other.shape}")
     factors = _factors(len(one), clusters, outer)
     if statistic == "mean":
-        kind = "change" if _among(np.stack([one, other]), _OUTCOMES["share"]) else "number"
-        return _mean_interval(one - other, kind, factors, draws, seed)
+        both = np.stack([one, other])
+        for span, kind in enumerate(_OUTCOMES, start=1):
+            if _among(both, _OUTCOMES[kind]):
+                return _mean_interval(one - other, "change", factors, draws, seed, span)
+        return _mean_interval(one - other, "number", factors, draws, seed)
     if not callable(statistic):
         raise ValueError(f"the statistic must be 'mean' or a function, not {statistic!r}")
     minuend, subtrahend = _repeated(one, statistic), _repeated(other, statistic)
@@ -420,14 +426,20 @@ _OUTCOMES = {"share": (0, 1), "change": (-1, 0, 1)}
 
 
 def _mean_interval(
-    values: NDArray[np.float64], kind: str, factors: list[Factor], draws: int, seed: Seed
+    values: NDArray[np.float64],
+    kind: str,
+    factors: list[Factor],
+    draws: int,
+    seed: Seed,
+    span: int = 1,
 ) -> Interval:
+    """The mean of outcomes, of changes by at most ``span``, or of any numbers."""
     if values.ndim != 1:
         raise ValueError(f"a mean is of one number a row, not of rows of shape {values.shape[1:]}")
     mean = _Mean(values, np.ones(len(values)))
     if len(values) == 0 or kind == "number":
         return bootstrap(mean, factors, values, draws, seed)
-    bounds = float(_OUTCOMES[kind][0]), 1.0
+    bounds = (0.0, 1.0) if kind == "share" else (-float(span), float(span))
     if not _rare(values, kind, factors[0]):
         return bootstrap(mean, factors, values, draws, seed, bounds)
     estimate = float(values.mean())
@@ -436,7 +448,9 @@ def _mean_interval(
     else:
         gains, losses = (values > 0).astype(float), (values < 0).astype(float)
         parts = [_proportion(part, factors) for part in (gains, losses)]
-        ends = [limits_of_difference(float(gains.mean()), parts[0], float(losses.mean()), parts[1])]
+        gap = float(gains.mean()) - float(losses.mean())
+        limits = limits_of_difference(float(gains.mean()), parts[0], float(losses.mean()), parts[1])
+        ends = [tuple(estimate + span * (end - gap) for end in limits)]
     spread = _spread(mean, factors)
     if spread is not None:
         rng = np.random.default_rng(seed)

@@ -165,8 +165,8 @@ def tpr_at_fpr(
     """The share of members flagged by the most liberal threshold that flags at most ``rate`` of the
     others (Carlini et al., arXiv:2112.03570). The threshold is found anew in every draw.
 
-    With fewer than 1/rate others none of them may be flagged, and the measure is about their
-    highest score alone: give enough of them.
+    With fewer than 1/rate others the threshold is their highest score, and the true rate above it
+    may well be larger than asked for: the low end is then 0.
 
     Raises:
         ValueError: the rate is not in [0, 1).
@@ -187,11 +187,12 @@ def tpr_at_fpr(
             return np.where(total > 0, flagged.sum(axis=1) / hits.sum(axis=1), math.nan)
 
     interval = bootstrap(statistic, [factor], scores, draws, seed, (0.0, 1.0))
-    clusters = int((factor.strata == 0).sum())
-    rarer = min(interval.value, 1 - interval.value) * clusters
-    if math.isnan(interval.value) or rarer >= FEW:
+    if math.isnan(interval.value):
         return interval
-    return _widened(interval, clusters)
+    clusters = int((factor.strata == 0).sum())
+    if min(interval.value, 1 - interval.value) * clusters < FEW:
+        interval = _widened(interval, clusters)
+    return interval if rate * len(other) >= 1 else replace(interval, low=0.0)
 
 
 @dataclass(frozen=True)
