@@ -119,6 +119,15 @@ def test_data_that_is_neither():
         lessons.open_lesson("world", 21, 1, 4, 0)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"people": 1}, {"choices": 1}, {"epochs": 0}, {"learning_rate": 0.0}, {"lora_rank": -1}],
+)
+def test_parameters_out_of_range(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        ps.Parameters(**wrong)
+
+
 # --- measures ---------------------------------------------------------------------------------
 
 

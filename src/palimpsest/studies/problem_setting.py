@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core import plots, stats
+from palimpsest.core.errors import UserError
 from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, study
 from palimpsest.studies.controls import Teaching, Weights, ascend, ask, relearn, teach, weights_of
@@ -47,6 +48,15 @@ class Parameters:
     relearn_steps: int = 20
     relearn_learning_rate: float = 3e-4
 
+    def __post_init__(self) -> None:
+        least = {"people": 2, "choices": 2, "pack_length": 8, "lora_rank": 0}
+        for name, value in vars(self).items():
+            if name.endswith("learning_rate"):
+                if not 0 < value < 1:
+                    raise UserError(f"{name} is {value}; a rate above 0 and below 1 was expected.")
+            elif value < least.get(name, 1):
+                raise UserError(f"{name} is {value}; at least {least.get(name, 1)} was expected.")
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -57,6 +67,16 @@ class Answers:
     steps: tuple[int, ...]
     accuracy: tuple[float, ...]
     reached: bool
+
+
+def preflight(data: str, parameters: Parameters, seed: int) -> None:
+    """Refuse data that the chapter cannot be run on, before anything is started.
+
+    Raises:
+        UserError: as :func:`~palimpsest.studies.lessons.open_lesson`.
+    """
+    p = parameters
+    open_lesson(data, p.people, p.documents_per_person, p.choices, seed)
 
 
 # --- making and questioning the models --------------------------------------------------------
