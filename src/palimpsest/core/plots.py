@@ -67,6 +67,10 @@ NAMES = {
 }
 
 
+# Behind tokens; at this opacity text keeps a contrast above 4.5 on light and on dark pages.
+FOR, AGAINST, OPACITY = (0, 114, 178), (213, 94, 0), 0.55
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """The book's matplotlib settings, for the time of a ``with`` block."""
@@ -209,25 +213,31 @@ def token_strip(
 
 
 def _token(token: str, value: float, low: float, high: float) -> str:
-    # A line break is shown by its sign and made by itself; a tab and a null would vanish.
-    shown = "".join(_SIGNS.get(character, character) for character in token)
-    style_ = f"{_layer(value, low, high)}border-radius:.2em;padding:.1em 0"
+    shown = html.escape("".join(_visible(character) for character in token))
     title = f"{value:.3g}" if math.isfinite(value) else "no number"
-    return f'<span title="{title}" style="{style_}">{html.escape(shown)}</span>'
+    # Isolation keeps a token that writes from right to left from turning its neighbours around.
+    look = f"{_layer(value, low, high)}border-radius:.2em;padding:.1em 0;unicode-bidi:isolate"
+    return f'<span title="{title}" style="{look}">{shown}</span>'
 
 
-_SIGNS = {"\n": "↵\n", "\t": "⇥\t", "\r": "␍", "\0": "␀"}
+def _visible(character: str) -> str:
+    """The character, or a sign for one that would vanish or break the page."""
+    if character == "\n":
+        return "↵\n"
+    if ord(character) < 32:
+        return chr(0x2400 + ord(character))
+    return "\ufffd" if 0xD800 <= ord(character) < 0xE000 else character
 
 
 def _layer(value: float, low: float, high: float) -> str:
     """A CSS background: from nothing at 0 (or at ``low``) to half opaque at the ends."""
     if not math.isfinite(value):
         return ""
-    base = max(low, 0.0)
-    place = min(max(value, low), high)
-    share = (place - base) / (high - base) if place >= base else (base - place) / (base - low)
-    red, green, blue = (0, 114, 178) if place >= base else (213, 94, 0)
-    return f"background-color:rgba({red},{green},{blue},{0.55 * share:.3f});"
+    base, place = max(low, 0.0), min(max(value, low), high)
+    extent = high - base if place > base else base - low
+    share = abs(place - base) / extent if place != base else 0.0
+    red, green, blue = FOR if place >= base else AGAINST
+    return f"background-color:rgba({red},{green},{blue},{OPACITY * share:.3f});"
 
 
 def legend_below(drawn: Figure, axes: Axes) -> None:
@@ -250,5 +260,8 @@ def png(drawn: Figure) -> bytes:
 def _export(drawn: Figure, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with style():
+        # The layout is solved once and kept: solving it again would move everything by a hair.
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
         drawn.savefig(buffer, format=form, **options)
     return buffer.getvalue()
