@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import cache_cells as cells
+import matplotlib as mpl
 import pytest
 
+from palimpsest.core import plots
 from palimpsest.core.cache import Cache
-from palimpsest.core.results import Claim, Result, Value
+from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, Study, study
 
 
@@ -51,6 +53,20 @@ def test_cells_report_one_line_each(context):
     squares(context)
     assert [line.rpartition(", ")[2] for line in context.lines] == ["computed", "cached"]
     assert all(line.startswith("count: ") and " s, " in line for line in context.lines)
+
+
+def test_what_a_study_draws_has_the_style_of_the_book(context):
+    @study()
+    def draws(ctx):
+        """How does it look?"""
+        drawn, axes = plots.figure()
+        axes.set_title("left")
+        return Result(figures={"one": Figure(drawn, "A title.", "A title on the left.")})
+
+    before = dict(mpl.rcParams)
+    axes = draws(context).figures["one"].draw.axes[0]
+    assert axes.get_title(loc="left") == "left"
+    assert dict(mpl.rcParams) == before
 
 
 def test_a_study_has_at_most_three_claims_with_different_ids():

@@ -89,7 +89,10 @@ class Study:
             raise ValueError(f"study '{self.name}' needs a docstring: its question, in one line")
 
     def __call__(self, context: Context) -> Result:
-        result = self.function(context)
+        from palimpsest.core import plots  # matplotlib and seaborn: slow to import, used only here
+
+        with plots.style():  # titles and legends take their look when they are made
+            result = self.function(context)
         if not isinstance(result, Result):
             raise TypeError(f"study '{self.name}' returned {type(result).__name__}, not a Result")
         return result
