@@ -237,6 +237,7 @@ def test_broken_schemas_are_named(tmp_path):
         (lambda d: d["values"]["exact_match"].update(value="0.3"), "the value 'exact_match'"),
         (lambda d: d["values"]["exact_match"].update(ci95=[1]), "the value 'exact_match'"),
         (lambda d: d["values"]["exact_match"].pop("unit"), "the value 'exact_match'"),
+        (lambda d: d["values"]["exact_match"].update(n=1.5), "the value 'exact_match'"),
         (lambda d: d["tables"].update(matches="/etc/passwd"), "the table 'matches'"),
         (lambda d: d["figures"]["curve"].update(file="../x.svg"), "the figure 'curve'"),
         (lambda d: d["figures"]["curve"].update(alt=""), "alt text"),
@@ -279,3 +280,20 @@ def test_a_kill_between_files_leaves_the_old_results_whole(tmp_path, monkeypatch
     assert set(read_results(tmp_path)["values"]) == {"exact_match"}
     book.write(tmp_path)
     assert set(read_results(tmp_path)["values"]) == {"exact_match", "other"}
+
+
+@pytest.mark.parametrize("part", ["write_json", "write_bytes"])
+def test_a_folder_that_cannot_be_written_to_is_said_in_one_paragraph(tmp_path, monkeypatch, part):
+    book = chapter()
+    book.add("a", result())
+    book.write(tmp_path)
+
+    def no_space(path, content):
+        raise OSError(28, "No space left on device")
+
+    book.add("b", result(measure="other", table="others", figure="third"))
+    with monkeypatch.context() as full:
+        full.setattr(files, part, no_space)
+        with pytest.raises(RunError, match="cannot be written to .*: No space left on device"):
+            book.write(tmp_path)
+    assert set(read_results(tmp_path)["values"]) == {"exact_match"}

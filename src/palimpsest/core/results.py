@@ -256,18 +256,11 @@ class ChapterResults:
             peak_memory_mb: by default, this process's peak.
 
         Raises:
-            RunError: the folder holds results of another chapter or of other parameters.
+            RunError: the folder holds results of another chapter or of other parameters, or it
+                cannot be written to.
         """
-        from palimpsest.core import plots  # matplotlib and seaborn: slow to import, used only here
-
         folder = Path(folder)
         before = self._before(folder)
-        for study in self._unwritten:
-            for name, table in self.studies[study].tables.items():
-                files.write_text(folder / _table(name), table.to_csv(index=False))
-            for name, figure in self.studies[study].figures.items():
-                for form, export in (("svg", plots.svg), ("png", plots.png)):
-                    files.write_bytes(folder / f"figures/{name}.{form}", export(figure.draw))
         spent = time.monotonic() - self._started if seconds is None else seconds
         peak = peak_memory() if peak_memory_mb is None else peak_memory_mb
         document = {
@@ -280,7 +273,16 @@ class ChapterResults:
             **{part: {**before[part], **self._part(part)} for part in _PARTS},
             "claims": _merged(before["claims"], self.claims),
         }
-        files.write_json(folder / FILE, plain(document))
+        try:
+            for study in self._unwritten:
+                _write_parts(folder, self.studies[study])
+            files.write_json(folder / FILE, plain(document))
+        except OSError as error:
+            raise RunError(
+                f"The results of {self.chapter} cannot be written to {folder}: "
+                f"{error.strerror or error}. What was there before is whole. Make room or choose "
+                "another folder with --out; what was computed is in the cache."
+            ) from None
         self._unwritten = []
 
     def _part(self, part: str) -> dict[str, Any]:
@@ -342,7 +344,8 @@ def problems(document: Any) -> Iterable[str]:
     if not sound:
         return
     for name, entry in document["values"].items():
-        if not _is_value(entry) or set(entry) != {*Value.__dataclass_fields__}:
+        whole = _is_value(entry) and set(entry) == {*Value.__dataclass_fields__}
+        if not (whole and type(entry["n"]) in (int, type(None)) and type(entry["unit"]) is str):
             yield f"the value '{name}' is not {{value, ci95, n, unit}}"
     for name, entry in document["tables"].items():
         if entry != _table(name):
@@ -396,6 +399,17 @@ def peak_memory() -> float:
     """The most memory this process has held so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def _write_parts(folder: Path, result: Result) -> None:
+    """The tables and figures of one study."""
+    from palimpsest.core import plots  # matplotlib and seaborn: slow to import, used only here
+
+    for name, table in result.tables.items():
+        files.write_text(folder / _table(name), table.to_csv(index=False))
+    for name, figure in result.figures.items():
+        for form, export in (("svg", plots.svg), ("png", plots.png)):
+            files.write_bytes(folder / f"figures/{name}.{form}", export(figure.draw))
 
 
 def _table(name: str) -> str:
