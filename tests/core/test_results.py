@@ -294,6 +294,6 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_paragraph(tmp_path, m
     book.add("b", result(measure="other", table="others", figure="third"))
     with monkeypatch.context() as full:
         full.setattr(files, part, no_space)
-        with pytest.raises(RunError, match="cannot be written to .*: No space left on device"):
+        with pytest.raises(RunError, match=r"cannot be written to .*: No space left on device"):
             book.write(tmp_path)
     assert set(read_results(tmp_path)["values"]) == {"exact_match"}
