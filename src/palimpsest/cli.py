@@ -236,8 +236,10 @@ def _run(args: argparse.Namespace, book: Any) -> int:
 def _build(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.book.build import build
 
-    print("Building the site ...", file=sys.stderr, flush=True)
-    site = build(_this(book), run=args.run, edition=args.edition, out=args.out)
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    site = build(_this(book), run=args.run, edition=args.edition, out=args.out, say=say)
     for warning in site.warnings:
         print(warning, file=sys.stderr)
     if site.warnings:

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from palimpsest.core.errors import RunError, UserError
 WORK = "_build/.work"
 LAST_WORDS = 15
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COMPLAINT = re.compile(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Site:
 
 
 def build(
-    book: Book, *, run: Path | None = None, edition: str = "reader", out: Path | None = None
+    book: Book,
+    *,
+    run: Path | None = None,
+    edition: str = "reader",
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Site:
     """Build the site of ``book`` from ``run`` without executing anything.
 
@@ -42,6 +48,7 @@ def build(
         run: the run folder; ``data/reference`` by default, which may still be empty.
         out: the site's folder; by default below ``_build``: ``html`` for the reader's edition of
             the reference run, else named after the run and the edition.
+        say: is told when the work begins.
 
     Raises:
         UserError: the run or the book cannot be read, ``out`` cannot be written or is in the way of
@@ -57,9 +64,10 @@ def build(
     key = hashlib.sha256(f"{source} {edition}".encode()).hexdigest()[:12]
     work = book.root / WORK / f"{edition}-{key}"
     html = work / "_build" / "html"
+    say(f"Building the {edition}'s edition from {source} ...")
     with _alone(work):
         ended_well, log = _jupyter_book(book, work, _config(book, source, edition, work))
-        warnings = [line for line in log if "WARNING" in line or "ERROR" in line]
+        warnings = [line for line in log if _COMPLAINT.search(line)]
         if not ended_well:
             # The next build must say again what is wrong, also of pages that did not change.
             shutil.rmtree(work / "_build" / ".doctrees", ignore_errors=True)

@@ -98,7 +98,7 @@ def play(path: Path, parameters: Mapping[str, Any], watcher: Watcher) -> Played:
         for cell in executed.cells
         if SOLUTION_TAG not in cell.metadata.get("tags", [])
     )
-    return Played(_without_papermill(executed), failure, seconds)
+    return Played(_tidy(executed, failure is not None), failure, seconds)
 
 
 def _cause(error: PapermillExecutionError) -> str:
@@ -108,14 +108,25 @@ def _cause(error: PapermillExecutionError) -> str:
     return text if own else f"{error.ename}: {text}"
 
 
-def _without_papermill(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop papermill's notes: they name folders of this machine, and the manifest has the times."""
+def _tidy(notebook: nbformat.NotebookNode, failed: bool) -> nbformat.NotebookNode:
+    """Leave what the same run would give again: no times, no folders of this machine, no progress
+    (on standard error, which is kept where it may explain a failure)."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
+        if INJECTED_TAG in cell.metadata.get("tags", []):
+            cell["id"] = INJECTED_TAG
         if not cell.metadata.get("tags"):
             cell.metadata.pop("tags", None)
+        if cell.cell_type == "code" and not failed:
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
     return notebook
+
+
+def _is_progress(output: nbformat.NotebookNode) -> bool:
+    if output.output_type == "stream":
+        return output.name == "stderr"
+    return output.output_type == "display_data" and output.data.get("text/html") == ""
 
 
 class _Seen:
@@ -194,6 +205,7 @@ class _Engine(NBClientEngine):
             shutdown_kernel="immediate",
             startup_timeout=start_timeout,
             timeout=None,
+            record_timing=False,
             on_cell_start=seen.start,
             stderr_file=seen,
         )

@@ -24,6 +24,7 @@ from palimpsest.book.parameters import (
     COMMON,
     Common,
     Resolved,
+    chapter_parameters,
     distribute,
     read_parameter_file,
     resolve,
@@ -114,16 +115,16 @@ def plan(
         }
     common = resolve_common({key: value for key, value in common_given.items() if key != "out"})
     # What is wrong with a parameter should be said before a model is loaded.
-    _resolve_all(book, chapters, common, given, before)
+    for name in chapters:
+        again = {**_given_before(book, name, before), **given[name]}
+        resolve(book, name, common.profile, again)
     model = recording.inspect_model(common)
     if out is None:
         out = Path("runs") / f"{_slug(model.name)}-{common.profile}-{common.seed}"
         before = recording.manifest_before(out, resume)
     common = replace(common, out=str(out))
-    given = {
-        name: {**(before or {}).get("given", {}).get(name, {}), **given[name]} for name in chapters
-    }
-    resolved = _resolve_all(book, chapters, common, given, None)
+    given = {name: {**_given_before(book, name, before), **given[name]} for name in chapters}
+    resolved = {name: resolve(book, name, common.profile, given[name]) for name in chapters}
     found = recording.join(before, model, common, out)
     done = tuple(n for n in chapters if _is_done(book, out, found, n, resolved[n]))
     return Plan(book, out, common, chapters, done, resolved, given, found)
@@ -180,18 +181,11 @@ def _given(
     return common, given
 
 
-def _resolve_all(
-    book: Book,
-    chapters: Sequence[str],
-    common: Common,
-    given: Mapping[str, Mapping[str, Any]],
-    before: Mapping[str, Any] | None,
-) -> dict[str, Resolved]:
-    kept = (before or {}).get("given", {})
-    return {
-        name: resolve(book, name, common.profile, {**kept.get(name, {}), **given[name]})
-        for name in chapters
-    }
+def _given_before(book: Book, name: str, before: dict[str, Any] | None) -> dict[str, Any]:
+    """What the run to be continued was given for a chapter, as far as the chapter still has it."""
+    own = chapter_parameters(book, name)
+    kept = (before or {}).get("given", {}).get(name, {})
+    return {key: value for key, value in kept.items() if key in own}
 
 
 def _is_done(book: Book, out: Path, found: dict[str, Any], name: str, resolved: Resolved) -> bool:
@@ -230,6 +224,7 @@ def execute(plan: Plan, reporter: Reporter) -> list[Outcome]:
     outcomes = []
     try:
         with manifest.locked(plan.folder):
+            _clear_partial(plan.folder)
             todo = [name for name in plan.chapters if name not in plan.done]
             with _writer(plan.folder, plan.manifest) as found:
                 for name in todo:
@@ -248,6 +243,13 @@ def execute(plan: Plan, reporter: Reporter) -> list[Outcome]:
             plan.folder.rmdir()
         raise
     return outcomes
+
+
+def _clear_partial(folder: Path) -> None:
+    """Delete what a killed process was about to write."""
+    for place in (folder, folder / "chapters"):
+        for path in place.glob(f"{files.TEMPORARY}*"):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
