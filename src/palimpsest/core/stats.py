@@ -247,7 +247,6 @@ def permutation_test(
     both, size = np.concatenate([one, other]), len(one)
     if not len(one) or not len(other) or np.isnan(both).any():
         return math.nan
-
     if math.comb(len(both), size) <= draws:
         ways = np.array(list(itertools.combinations(range(len(both)), size)))
         return float(_at_least(*_splits(both, ways, statistic)).mean())
