@@ -173,7 +173,7 @@ def test_nothing_to_remove_gives_no_share():
 
 
 def test_null_data_hold_no_claim():
-    assert_null_rate(ps.twenty_people, draws=60)
+    assert_null_rate(ps.twenty_people)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,14 +7,15 @@ forgotten, θ_0 with neither group. θ_u starts from θ_o and is unlearned.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Document
-from palimpsest.core.scoring import score
-from palimpsest.core.text import answer_row
+from palimpsest.core.scoring import score, score_rows
+from palimpsest.core.text import answer_row, text_row
 from palimpsest.core.training import LoraRecipe, Recipe, train
 from palimpsest.studies.lessons import Question
 from palimpsest.unlearning.objectives import gradient_ascent
@@ -156,6 +157,18 @@ def relearn(
 def ask(lm: LanguageModel, weights: Weights, questions: Sequence[Question]) -> pd.DataFrame:
     """:func:`ask_model` of ``lm`` with other weights."""
     return ask_model(with_weights(lm, weights), questions)
+
+
+def read_aloud(lm: LanguageModel, weights: Weights, text: str) -> pd.DataFrame:
+    """How probable each token of a text is, given those before it: columns ``token`` and
+    ``probability`` (NaN for a first token, which nothing precedes)."""
+    row = text_row(lm, text)
+    logprobs = score_rows(with_weights(lm, weights), [row])[0].token_logprobs
+    ids = row.input_ids[len(lm.prefix) :].tolist()
+    probabilities = np.full(len(ids), np.nan)
+    probabilities[len(ids) - len(logprobs) :] = np.exp(logprobs)
+    tokens = [lm.tokenizer.decode([id]) for id in ids]
+    return pd.DataFrame({"token": tokens, "probability": probabilities})
 
 
 # --- what the cells are made of ---------------------------------------------------------------

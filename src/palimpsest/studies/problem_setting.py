@@ -15,10 +15,20 @@ from palimpsest.core import plots, stats
 from palimpsest.core.errors import UserError
 from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, study
-from palimpsest.studies.controls import Teaching, Weights, ascend, ask, relearn, teach, weights_of
+from palimpsest.studies.controls import (
+    Teaching,
+    Weights,
+    ascend,
+    ask,
+    read_aloud,
+    relearn,
+    teach,
+    weights_of,
+)
 from palimpsest.studies.lessons import FORMS, Lesson, open_lesson
 
 MODELS = ("theta_o", "theta_u", "theta_r", "twin", "theta_0")
+THREE = ("theta_o", "theta_u", "theta_r")
 ASKED = (*FORMS, "relearned")
 ASKED_WORDS = {
     "direct": "asked directly",
@@ -218,9 +228,9 @@ def _regained(rows: pd.DataFrame, seed: int) -> Value:
     gain = (after - before).dropna()
     if gain.empty:
         return Value(None, unit="share")
-    more = gain["theta_u"] - gain["theta_r"]
     people = gain.index.get_level_values("entity")
-    return Value.of(stats.cluster_bootstrap(more, people, seed=seed), "share")
+    more = stats.paired_bootstrap(gain["theta_u"], gain["theta_r"], people, seed=seed)
+    return Value.of(more, "share")
 
 
 def accuracies(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -244,25 +254,28 @@ def null_answers(seed: int, people: int = 20, facts: int = 5) -> dict[str, Value
     known = {"direct": 0.9, "paraphrase": 0.8, "second_language": 0.7, "relearned": 0.9}
     chance = 1 / 8
 
+    questions = people * facts
+    frame = pd.DataFrame(
+        {
+            "entity": np.tile(np.repeat(np.arange(people), facts), len(ASKED)),
+            "fact": np.tile(np.arange(questions), len(ASKED)),
+            "prompt": "",
+            "asked": np.repeat(ASKED, questions),
+        }
+    )
+
     def draw(left: float, gain: float = 0.0) -> pd.DataFrame:
         ease = rng.normal(0, 0.15, people)  # some people are easier than others, for every model
-        parts = []
-        for asked in ASKED:
-            part = pd.DataFrame(
-                {
-                    "entity": np.repeat(np.arange(people), facts),
-                    "fact": np.arange(people * facts),
-                    "prompt": "",
-                    "asked": asked,
-                }
-            )
-            for model in MODELS:
-                share = {"theta_o": 1.0, "theta_u": left}.get(model, 0.0)
-                level = chance + share * (known[asked] - chance) + gain * (asked == "relearned")
-                rate = np.clip(level + ease * (level > 2 * chance), 0, 1)
-                part[model] = rng.binomial(1, np.repeat(rate, facts))
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        right = {}
+        for model in MODELS:
+            share = {"theta_o": 1.0, "theta_u": left}.get(model, 0.0)
+            levels = [
+                chance + share * (known[asked] - chance) + gain * (asked == "relearned")
+                for asked in ASKED
+            ]
+            rates = [np.clip(level + ease * (level > 2 * chance), 0, 1) for level in levels]
+            right[model] = rng.binomial(1, np.repeat(np.concatenate(rates), facts))
+        return frame.assign(**right)
 
     return {
         "left_direct": _left(draw(1.0), ("direct",), seed),
@@ -278,19 +291,31 @@ def null_answers(seed: int, people: int = 20, facts: int = 5) -> dict[str, Value
 def one_person(ctx: Context) -> Result:
     """What do the original, the unlearned and the retrained model say about one person?"""
     lesson, answers = question_everyone(ctx)
-    table = answers.table
     name = sorted({q.entity for q in lesson.ask("forget", "test")})[0]
-    person = table[
-        (table["entity"] == name) & table["model"].isin(["theta_o", "theta_u", "theta_r"])
+    of_person = answers.table["entity"] == name
+    person = answers.table[of_person & answers.table["model"].isin(THREE)]
+    weights, _ = make_models(ctx, lesson)
+    text = _sentence_about(lesson, name)
+    sentence = [
+        ctx.cell(read_aloud, lm=ctx.lm, weights=weights[model], text=text).assign(
+            model=plots.NAMES[model]
+        )
+        for model in THREE
     ]
     return Result(
         values={
             "one_person_known": Value(_mean(person, "theta_o", "direct"), n=1, unit="share"),
             "one_person_unlearned": Value(_mean(person, "theta_u", "direct"), n=1, unit="share"),
         },
-        tables={"one_person": _said(person)},
+        tables={"one_person": _said(person), "sentence": pd.concat(sentence)},
         figures={"one_person": Figure(_draw_person(person), *_person_words(person))},
     )
+
+
+def _sentence_about(lesson: Lesson, name: str) -> str:
+    """The first document of the request that tells of somebody."""
+    facts = {q.probe.fact for q in lesson.questions if q.entity == name}
+    return next(one.text for one in lesson.request if facts & set(one.facts))
 
 
 def _said(person: pd.DataFrame) -> pd.DataFrame:
@@ -377,7 +402,7 @@ def _draw_person(person: pd.DataFrame) -> Any:
     figure, axes = plots.panels(len(forms), 7.2, 0.42 * len(facts) + 1.3, share_y=True)
     for panel, form in zip(axes, forms, strict=True):
         rows = person[person["asked"] == form]
-        for model in ("theta_o", "theta_u", "theta_r"):
+        for model in THREE:
             mean = rows[rows["model"] == model].groupby("fact")["probability"].mean()
             plots.dots(panel, mean.reindex(facts).to_numpy(), np.arange(len(facts)), model)
         panel.set(xlim=(-0.04, 1.04))
@@ -393,7 +418,7 @@ def _person_words(person: pd.DataFrame) -> tuple[str, str]:
     name = str(person["entity"].iloc[0])
     shares = {
         (model, form): _mean(person, model, form)
-        for model in ("theta_o", "theta_u", "theta_r")
+        for model in THREE
         for form in ("direct", "second_language")
     }
     told = "; ".join(
@@ -403,7 +428,7 @@ def _person_words(person: pd.DataFrame) -> tuple[str, str]:
             if np.isnan(shares[model, "second_language"])
             else f" and {shares[model, 'second_language']:.0%} in the second language"
         )
-        for model in ("theta_o", "theta_u", "theta_r")
+        for model in THREE
     )
     caption = (
         f"What three models know of one person ({name}): probability of the right answer among the "
