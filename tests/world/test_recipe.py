@@ -1,6 +1,7 @@
 """``world train`` from blank weights to a shipped folder, with a network of a few neurons."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,15 +11,19 @@ from palimpsest.core.errors import UserError
 from palimpsest.core.models import load
 from palimpsest.core.records import Item
 from palimpsest.world import card, commands, recipe, universe
+from palimpsest.world.stream import PRACTICE_FROM
 
 TOKENS = 12_000
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = recipe.Shape(hidden=16, layers=1, heads=2, mlp=32, tokens=TOKENS)
+    shape = recipe.Shape(hidden=16, layers=1, heads=2, mlp=32)
+    phases = tuple(replace(phase, tokens=TOKENS // 2) for phase in recipe.PHASES)
     monkeypatch.setitem(recipe.SHAPES, "palimpsest-m", shape)
-    monkeypatch.setattr(recipe, "TOKENIZER_DOCUMENTS", 500)
+    monkeypatch.setattr(recipe, "PHASES", phases)
+    monkeypatch.setattr(recipe, "SISTERS", 1)
+    monkeypatch.setattr(recipe, "SISTER_DOCUMENTS", 500)
     monkeypatch.setattr(recipe, "CHUNK", 200)
     monkeypatch.setattr("palimpsest.world.shipping.evaluate_tasks", all_right)
 
@@ -37,10 +42,15 @@ def test_training_ships_a_model_with_its_card(tiny: None, tmp_path: Path) -> Non
     assert lm.max_length == recipe.CONTEXT
     about = json.loads((out / card.TRAINING).read_text())
     assert about["tokens"] >= TOKENS
-    assert about["recipe"]["learning_rate"] == 3e-3
-    order = [id for step in card.read_order(out) for id in step]
+    assert [phase["recipe"]["learning_rate"] for phase in about["phases"]] == [3e-3, 2e-3]
+    order = [int(id[1:]) for step in card.read_order(out) for id in step]
     assert len(order) == about["documents"] == len(set(order))
-    assert set(order) == {f"e{number:06d}" for number in range(len(order))}
+    early = sorted(number for number in order if number < PRACTICE_FROM)
+    late = sorted(number for number in order if number >= PRACTICE_FROM)
+    assert early == list(range(len(early)))
+    assert late == list(range(PRACTICE_FROM, PRACTICE_FROM + len(late)))
+    assert early
+    assert late
     table = pd.read_csv(out / card.ACCURACY)
     assert list(table["task"])[-1] == "mean"
     text = (out / card.CARD).read_text()

@@ -53,7 +53,7 @@ def test_the_order_of_its_documents_is_complete(world: World) -> None:
     assert about["world"] == {"seed": world.seed, "size": world.size}
     order = [id for step in card.read_order(FOLDER) for id in step]
     assert len(order) == about["documents"] == len(set(order))
-    assert set(order) == {f"e{number:06d}" for number in range(len(order))}
+    assert {document.id for document in world.replay(500)} <= set(order)
 
 
 def test_it_knows_the_early_people_and_not_those_never_told_of(

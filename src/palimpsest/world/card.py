@@ -9,7 +9,7 @@ from palimpsest.core.files import write_bytes, write_json, write_text
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import compress
 from palimpsest.core.stats import wilson
-from palimpsest.core.training import History, Recipe
+from palimpsest.world.recipe import Training
 from palimpsest.world.rows import ANSWER_WEIGHT
 from palimpsest.world.universe import World
 
@@ -54,13 +54,11 @@ def write_beside(
     name: str,
     lm: LanguageModel,
     world: World,
-    recipe: Recipe,
-    history: History,
+    training: Training,
     accuracy: pd.DataFrame,
 ) -> None:
     """Write card, losses, accuracy and the order of the documents into ``folder``."""
     write_text(folder / ACCURACY, accuracy.round(4).to_csv(index=False, lineterminator="\n"))
-    documents = sum(len(step) for step in history.order)
     write_json(
         folder / TRAINING,
         {
@@ -68,19 +66,27 @@ def write_beside(
             "model": name,
             "parameters": lm.model.num_parameters(),
             "world": {"seed": world.seed, "size": world.size},
-            "recipe": asdict(recipe),
             "answer_weight": ANSWER_WEIGHT,
-            "documents": documents,
-            "tokens": history.tokens,
-            "seconds": round(history.seconds),
+            "documents": sum(len(step) for step in training.order),
+            "tokens": training.tokens,
+            "seconds": round(training.seconds),
             "device": str(lm.device),
-            "logs": [asdict(log) for log in history.logs],
+            "phases": [
+                {
+                    "recipe": asdict(recipe),
+                    "steps": history.steps,
+                    "tokens": history.tokens,
+                    "seconds": round(history.seconds),
+                    "logs": [asdict(log) for log in history.logs],
+                }
+                for recipe, history in zip(training.recipes, training.histories, strict=True)
+            ],
         },
     )
     # One line a step; ids without their leading letter and zeros ("e000017" is 17).
-    order = "".join(" ".join(str(int(i[1:])) for i in step) + "\n" for step in history.order)
+    order = "".join(" ".join(str(int(i[1:])) for i in step) + "\n" for step in training.order)
     write_bytes(folder / ORDER, compress(order.encode("ascii")))
-    write_text(folder / CARD, _card(name, lm, world, recipe, history, accuracy))
+    write_text(folder / CARD, _card(name, lm, world, training, accuracy))
 
 
 def read_order(folder: Path) -> list[tuple[str, ...]]:
@@ -95,12 +101,13 @@ def _card(
     name: str,
     lm: LanguageModel,
     world: World,
-    recipe: Recipe,
-    history: History,
+    training: Training,
     accuracy: pd.DataFrame,
 ) -> str:
     config = lm.model.config
-    documents = sum(len(step) for step in history.order)
+    documents = sum(len(step) for step in training.order)
+    first = training.recipes[0]
+    phases = zip(training.recipes, training.histories, strict=True)
     mean = accuracy.iloc[-1]
     lines = [
         "---",
@@ -124,29 +131,31 @@ def _card(
         "weights stored as float16.",
         f"- Tokenizer: byte-level BPE, {config.vocab_size:,} tokens, digits one by one. No token "
         "stands before a text; `<eos>` ends each document. Context window "
-        f"{config.max_position_embeddings} tokens; training lines had {recipe.pack_length}.",
+        f"{config.max_position_embeddings} tokens; training lines had {first.pack_length}.",
         f"- World: seed {world.seed}, size `{world.size}`.",
         "",
         "## Training",
         "",
-        f"- {documents:,} documents, {history.tokens:,} tokens, each "
-        f"document once, in the order of `{ORDER}` (a line a step; number 17 is document "
-        "`e000017`).",
-        f"- {history.steps:,} steps of {recipe.batch_size} lines; documents share a line without "
-        "seeing one another.",
-        f"- AdamW, betas {recipe.betas}, learning rate {recipe.learning_rate}, constant, falling "
-        f"linearly over the last {recipe.decay:.0%}; weight decay {recipe.weight_decay}, gradient "
-        f"clipped at {recipe.clip}.",
-        f"- Loss: cross-entropy; tokens of answers weigh {ANSWER_WEIGHT:g}, others 1.",
-        f"- {history.seconds / 60:.0f} minutes on `{lm.device}`. Made by "
-        "`palimpsest world train`; settings and losses in full: "
-        f"`{TRAINING}`.",
-        "",
-        "| step | tokens | weighted loss |",
-        "|---|---|---|",
+        f"- {documents:,} documents, {training.tokens:,} tokens, each document once, in the order "
+        f"of `{ORDER}` (a line a step; number 17 is document `e000017`).",
+        f"- {first.batch_size} lines a step; documents share a line without seeing one another.",
+        f"- AdamW, betas {first.betas}, weight decay {first.weight_decay}, gradient clipped at "
+        f"{first.clip}. In each phase the learning rate is constant and falls linearly over the "
+        f"last {first.decay:.0%}.",
         *(
-            f"| {log.step:,} | {log.tokens:,} | {log.loss:.3f} |"
-            for log in history.logs[:: max(1, len(history.logs) // 10)]
+            f"- Phase {number}: {history.steps:,} steps, {history.tokens:,} tokens, learning rate "
+            f"{recipe.learning_rate:g}, {history.seconds / 60:.0f} minutes on `{lm.device}`."
+            for number, (recipe, history) in enumerate(phases, 1)
+        ),
+        f"- Loss: cross-entropy; tokens of answers weigh {ANSWER_WEIGHT:g}, others 1.",
+        f"- Made by `palimpsest world train`; settings and losses in full: `{TRAINING}`.",
+        "",
+        "| phase | step | tokens | weighted loss |",
+        "|---|---|---|---|",
+        *(
+            f"| {number} | {log.step:,} | {log.tokens:,} | {log.loss:.3f} |"
+            for number, history in enumerate(training.histories, 1)
+            for log in history.logs[:: max(1, len(history.logs) // 8)]
         ),
         "",
         "## Accuracy",

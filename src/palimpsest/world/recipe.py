@@ -17,6 +17,7 @@ from palimpsest.core.models import LanguageModel, load
 from palimpsest.core.text import Row
 from palimpsest.core.training import History, Recipe, train
 from palimpsest.world.rows import document_rows
+from palimpsest.world.stream import PRACTICE_FROM
 from palimpsest.world.tokenizer import VOCABULARY, train_tokenizer
 from palimpsest.world.universe import World
 
@@ -29,25 +30,41 @@ CHUNK = 10_000
 
 @dataclass(frozen=True)
 class Shape:
-    """A network and how long it is trained."""
+    """A network and the seed of its first weights."""
 
     hidden: int
     layers: int
     heads: int
     mlp: int
-    tokens: int
     seed: int = 0
 
 
-SHAPES = {"palimpsest-m": Shape(hidden=128, layers=4, heads=4, mlp=384, tokens=7_000_000)}
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training, with a learning rate that ends near 0.
+
+    ``first`` is the number of its first document, ``tokens`` how many tokens it has.
+    """
+
+    name: str
+    first: int
+    tokens: int
+    learning_rate: float
 
 
-def training_recipe(seed: int) -> Recipe:
+SHAPES = {"palimpsest-m": Shape(hidden=128, layers=4, heads=4, mlp=384)}
+PHASES = (
+    Phase("reading", first=0, tokens=7_000_000, learning_rate=3e-3),
+    Phase("practice", first=PRACTICE_FROM, tokens=3_500_000, learning_rate=2e-3),
+)
+
+
+def training_recipe(phase: Phase, seed: int) -> Recipe:
     """AdamW at a constant rate that falls linearly over the last 35 %, 2,048 tokens a step."""
     return Recipe(
         epochs=1,
         batch_size=16,
-        learning_rate=3e-3,
+        learning_rate=phase.learning_rate,
         schedule="warmup-stable-decay",
         warmup=0.01,
         decay=0.35,
@@ -100,11 +117,11 @@ def _sister_texts(world: World) -> Iterator[str]:
             yield document.text
 
 
-def stage_one_rows(lm: LanguageModel, world: World, tokens: int) -> list[Row]:
-    """The first rows of stage 1 that together have at least ``tokens`` tokens."""
+def phase_rows(lm: LanguageModel, world: World, first: int, tokens: int) -> list[Row]:
+    """Rows of stage 1 from document ``first`` on that together have at least ``tokens`` tokens."""
     rows: list[Row] = []
     total = 0
-    documents = world.documents("early")
+    documents = world.documents("early", first=first)
     while total < tokens:
         for row in document_rows(lm, islice(documents, CHUNK)):
             if total >= tokens:
@@ -112,6 +129,27 @@ def stage_one_rows(lm: LanguageModel, world: World, tokens: int) -> list[Row]:
             rows.append(row)
             total += len(row)
     return rows
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training was and did, phase by phase."""
+
+    recipes: tuple[Recipe, ...]
+    histories: tuple[History, ...]
+
+    @property
+    def order(self) -> list[tuple[str, ...]]:
+        """For every step the ids of its documents."""
+        return [step for history in self.histories for step in history.order]
+
+    @property
+    def tokens(self) -> int:
+        return sum(history.tokens for history in self.histories)
+
+    @property
+    def seconds(self) -> float:
+        return sum(history.seconds for history in self.histories)
 
 
 def train_stage_one(
@@ -122,14 +160,14 @@ def train_stage_one(
     tokens: int | None = None,
     device: str = "auto",
     resume: bool = False,
-) -> tuple[LanguageModel, History]:
+) -> tuple[LanguageModel, Training]:
     """Train a shipped model from scratch, or go on with a training that was interrupted.
 
     Args:
         name: which of :data:`SHAPES`.
         world: what it is trained on.
         work: folder for the blank model and the checkpoints, one every minute.
-        tokens: tokens to train on (default: the recipe's).
+        tokens: tokens to train on, shared out among the phases (default: the recipe's).
         device: as in ``core.models.load``.
         resume: go on from the state in ``work``, if there is one.
 
@@ -150,8 +188,13 @@ def train_stage_one(
     if not blank.exists():
         prepare(shape, world, blank)
     lm = load(blank, device=device, dtype="float32")
-    tokens = tokens or shape.tokens
-    rows = stage_one_rows(lm, world, tokens)
-    recipe = training_recipe(shape.seed)
-    history = train(lm, rows, recipe, checkpoint=work / "state", resume=True, progress=name)
-    return lm, history
+    recipes, histories = [], []
+    for phase in PHASES:
+        share = phase.tokens / sum(each.tokens for each in PHASES)
+        rows = phase_rows(lm, world, phase.first, round(tokens * share) if tokens else phase.tokens)
+        recipes.append(training_recipe(phase, shape.seed))
+        state = work / phase.name
+        label = f"{name}, {phase.name}"
+        history = train(lm, rows, recipes[-1], checkpoint=state, resume=True, progress=label)
+        histories.append(history)
+    return lm, Training(tuple(recipes), tuple(histories))

@@ -10,10 +10,9 @@ from palimpsest.core.errors import UserError
 from palimpsest.core.files import atomic_folder
 from palimpsest.core.models import LanguageModel, load
 from palimpsest.core.tasks import evaluate_tasks
-from palimpsest.core.training import History
 from palimpsest.world import card
 from palimpsest.world.publish import write_tasks
-from palimpsest.world.recipe import SHAPES, train_stage_one, training_recipe
+from palimpsest.world.recipe import Training, train_stage_one
 from palimpsest.world.universe import World
 
 
@@ -34,10 +33,10 @@ def train_and_ship(
     work = out.parent / f".{out.name}-training"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        lm, history = train_stage_one(
+        lm, training = train_stage_one(
             name, world, work, tokens=tokens, device=device, resume=resume
         )
-        accuracy = ship(name, lm, world, history, out, work)
+        accuracy = ship(name, lm, world, training, out, work)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}.") from None
     shutil.rmtree(work)
@@ -45,7 +44,7 @@ def train_and_ship(
 
 
 def ship(
-    name: str, lm: LanguageModel, world: World, history: History, out: Path, work: Path
+    name: str, lm: LanguageModel, world: World, training: Training, out: Path, work: Path
 ) -> pd.DataFrame:
     """Store the weights as float16, measure *those*, and write everything into ``out``."""
     with atomic_folder(out) as scratch:
@@ -58,6 +57,5 @@ def ship(
             write_tasks(world, tasks)
         answers = evaluate_tasks(stored, [f"pal_{task}" for task in world.tasks], tasks)
         accuracy = card.accuracy_table(world, answers)
-        recipe = training_recipe(SHAPES[name].seed)
-        card.write_beside(scratch, name, stored, world, recipe, history, accuracy)
+        card.write_beside(scratch, name, stored, world, training, accuracy)
     return accuracy

@@ -37,6 +37,26 @@ EXERCISE_WEIGHTS = {
     "coref": 8.0,
 }  # fmt: skip
 
+# From this number on the stream is for practice: fewer tellings, more exercises of what takes long
+# to learn, reading above all.
+PRACTICE_FROM = 500_000
+PRACTICE_WEIGHTS = {
+    "biography": 5.0, "card": 1.0, "gossip": 2.0, "questions": 7.0,
+    "velic_statement": 2.5, "velic_questions": 5.0, "bilingual": 1.5,
+    "glossary": 1.0, "places": 0.7, "place_questions": 1.0, "strangers": 8.0,
+}  # fmt: skip
+PRACTICE_PROSE_WEIGHTS = {
+    "animal_facts": 4.0, "materials": 2.0, "tool_use": 2.5, "cause_effect": 2.0, "antonym": 2.5,
+    "addition": 2.0, "sequence": 0.5,
+}  # fmt: skip
+PRACTICE_EXERCISE_WEIGHTS = {
+    "animal_facts": 2.0, "animal_yesno": 10.0, "materials": 2.0, "tool_use": 1.5,
+    "cause_effect": 1.5, "rc_where": 8.0, "rc_what": 12.0, "temporal": 8.0, "addition": 8.0,
+    "compare": 3.0, "parity": 8.0, "sequence": 6.0, "tone": 1.0, "harmful": 1.0,
+    "kind_reply": 1.5, "agreement": 2.0, "antonym": 1.5, "sentiment": 1.5, "nli": 12.0,
+    "coref": 4.0,
+}  # fmt: skip
+
 PLACE_WORDINGS = {  # relation -> (statement, question)
     "country": ("{s} is a city in {o}.", "In which country is {s}?"),
     "river": ("{s} lies on the river {o}.", "On which river does {s} lie?"),
@@ -71,21 +91,29 @@ class Stream:
         self._relations = {
             person.id: _Relations(person, told, people_facts) for person in self._early
         }
-        makers: list[tuple[Maker, float]] = [
-            (getattr(self, f"_{kind}"), weight) for kind, weight in PEOPLE_WEIGHTS.items()
-        ]
-        makers += [(self._prose(tasks[name]), weight) for name, weight in PROSE_WEIGHTS.items()]
-        makers += [(self._exercise(tasks[n]), weight) for n, weight in EXERCISE_WEIGHTS.items()]
-        self._makers = [maker for maker, _ in makers]
-        self._cumulative = list(accumulate(weight for _, weight in makers))
+        self._mixes = (
+            self._mix(PEOPLE_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS),
+            self._mix(PRACTICE_WEIGHTS, PRACTICE_PROSE_WEIGHTS, PRACTICE_EXERCISE_WEIGHTS),
+        )
+
+    def _mix(
+        self, people: dict[str, float], prose: dict[str, float], exercises: dict[str, float]
+    ) -> tuple[list[Maker], list[float]]:
+        """Makers of all kinds of documents, and their cumulative weights."""
+        makers: list[Maker] = [getattr(self, f"_{kind}") for kind in people]
+        makers += [self._prose(self._tasks[name]) for name in prose]
+        makers += [self._exercise(self._tasks[name]) for name in exercises]
+        weights = (*people.values(), *prose.values(), *exercises.values())
+        return makers, list(accumulate(weights))
 
     def document(self, number: int) -> Document:
         """Document ``number`` (from 0) of stage 1."""
         rng = random.Random(f"{self._key}-{number}")
+        makers, cumulative = self._mixes[number >= PRACTICE_FROM]
         telling = None
         while telling is None:
-            kind = bisect(self._cumulative, rng.random() * self._cumulative[-1])
-            telling = self._makers[kind](rng)
+            kind = bisect(cumulative, rng.random() * cumulative[-1])
+            telling = makers[kind](rng)
         return Document(
             id=f"e{number:06d}",
             text=telling.text,

@@ -1,9 +1,11 @@
 """The world as one object: facts, people, documents, probes, tasks, all from a seed."""
 
 import hashlib
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
 from palimpsest.core.errors import UserError, nearest
 from palimpsest.core.records import Document, Fact, Item, Probe
@@ -25,6 +27,8 @@ FORMS = ("direct", "paraphrase", "velic", "cloze")
 STAGES = ("early", "late")
 # Items of each split that every task is asked for (a task with few facts may have fewer).
 ITEM_SIZES = {"train": 1000, "validation": 200, "test": 500}
+# So many documents of stage 1 the shipped models have read for certain.
+REPLAYED = 150_000
 # Facts on early people: one in ten is told only in Velic, one in ten only in English.
 ONE_LANGUAGE = 0.1
 
@@ -108,13 +112,16 @@ class World:
             raise UserError(f"'{id}' is no id of a stage-1 document; such an id is like 'e000017'.")
         return self._stream.document(int(id[1:]))
 
-    def documents(self, stage: str = "early", count: int | None = None) -> Iterator[Document]:
+    def documents(
+        self, stage: str = "early", count: int | None = None, *, first: int = 0
+    ) -> Iterator[Document]:
         """Documents of a stage.
 
         Args:
-            stage: ``"early"``: the first ``count`` documents of the endless stage-1 stream, in
-                the order of training; ``"late"``: the documents of all newcomers, 60 a person.
+            stage: ``"early"``: ``count`` documents of the endless stage-1 stream, in the order of
+                training; ``"late"``: the documents of all newcomers, 60 a person.
             count: how many (default: endless for ``early``, all for ``late``).
+            first: number of the first one.
 
         Raises:
             UserError: unknown stage.
@@ -123,15 +130,14 @@ class World:
             raise UserError(f"'{stage}' is no stage: {nearest(stage, STAGES)}")
         if stage == "late":
             newcomers = self.people("newcomer-keep") + self.people("newcomer-forget")
-            yield from self.newcomer_documents(newcomers)[:count]
+            yield from islice(self.newcomer_documents(newcomers)[first:], count)
             return
-        number = 0
-        while count is None or number < count:
+        for number in islice(itertools.count(first), count):
             yield self._stream.document(number)
-            number += 1
 
-    def replay(self, count: int, seed: int = 0, *, among: int = 200_000) -> list[Document]:
-        """``count`` different documents drawn from the first ``among`` of stage 1."""
+    def replay(self, count: int, seed: int = 0, *, among: int = REPLAYED) -> list[Document]:
+        """``count`` different documents drawn from the first ``among`` of stage 1, all of which
+        the shipped models have read."""
         numbers = random.Random(f"replay-{self.seed}-{seed}").sample(range(among), count)
         return [self._stream.document(number) for number in numbers]
 
