@@ -26,26 +26,25 @@ class Half(NamedTuple):
     said: str
 
 
-@pytest.fixture(scope="session", autouse=True)
-def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of its own, no network, and a kernel called python3 that must not be used."""
-    folder = tmp_path_factory.mktemp("surroundings")
-    kernel = folder / "jupyter" / "kernels" / "python3"
-    kernel.mkdir(parents=True)
-    spec = {"argv": ["/bin/false"], "display_name": "Another Python", "language": "python"}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PALIMPSEST_CACHE", str(folder / "cache"))
-        patch.setenv("JUPYTER_DATA_DIR", str(folder / "jupyter"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
 @pytest.fixture(scope="session")
 def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of this test session share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(common_folder: Path) -> Iterator[None]:
+    """A cache of its own, no network, and a kernel called python3 that must not be used."""
+    kernel = common_folder / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True, exist_ok=True)
+    spec = {"argv": ["/bin/false"], "display_name": "Another Python", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PALIMPSEST_CACHE", str(common_folder / "cache"))
+        patch.setenv("JUPYTER_DATA_DIR", str(common_folder / "jupyter"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

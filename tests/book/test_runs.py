@@ -1,5 +1,6 @@
 """Runs: executed chapters, failures, resume, signals, and papermill by itself."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,12 +16,12 @@ import psutil
 import pytest
 import toy
 
-from palimpsest.book import manifest
+from palimpsest.book import execution, manifest
 from palimpsest.book.contents import Book
 from palimpsest.book.manifest import read_manifest
 from palimpsest.cli import main
 from palimpsest.core import files
-from palimpsest.core.results import read_results
+from palimpsest.core.results import ChapterResults, Result, Value, read_results
 
 
 def test_a_failing_chapter_leaves_the_others_intact(half):
@@ -48,7 +49,7 @@ def test_the_summary_names_the_cell_the_cause_and_how_to_resume(half):
 def test_progress_is_visible(half):
     _, _, said = half
     assert "[1/2] 01_toy: The toy" in said
-    assert "  cell 8/8 (" in said
+    assert "  cell 9/9 (" in said
     assert "    draw: " in said
 
 
@@ -91,15 +92,26 @@ def test_results_and_the_executed_notebook_are_there(half):
     assert not list(out.rglob(f"{files.TEMPORARY}*"))
 
 
-def test_resume_skips_what_is_done_and_uses_the_cache(half, shared_book, capsys, tmp_path):
+def played_without_a_kernel(path, parameters, watcher):
+    """Stands in for the execution of a notebook: records results as the notebook would."""
+    recorded = ChapterResults(path.stem, {"people": 3}, "cpu")
+    recorded.add("width", Result(values={"width": Value(0.3, (0.2, 0.4), 7)}))
+    recorded.write(Path(parameters["out"]) / "results" / path.stem)
+    return execution.Played(nbformat.v4.new_notebook(), None, 1.0)
+
+
+def test_resume_skips_what_is_done_and_keeps_what_was_given(
+    half, shared_book, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(execution, "play", played_without_a_kernel)
     out = tmp_path / "run"
-    shutil.copytree(half[0], out)
+    shutil.copytree(half.out, out)
     before = (out / "results" / "01_toy" / "results.json").stat().st_mtime_ns
     argv = ["run", "--out", str(out), "--resume", "--set", "2.fail=false"]
     assert main(argv, book=shared_book) == 0
     said = capsys.readouterr()
     assert "01_toy is up to date." in said.err
-    assert "cached" in said.err
+    assert "[1/1] 02_second_toy" in said.err
     assert "2 of 2 chapters" in said.out
     found = read_manifest(out)
     assert [entry["status"] for entry in found["chapters"].values()] == ["finished"] * 2
@@ -110,6 +122,29 @@ def test_resume_skips_what_is_done_and_uses_the_cache(half, shared_book, capsys,
     # Nothing is left to do.
     assert main(["run", "--out", str(out), "--resume"], book=shared_book) == 0
     assert "[1/" not in capsys.readouterr().err
+
+
+def test_chapters_may_be_added_to_a_run(shared_book, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "play", played_without_a_kernel)
+    out = tmp_path / "run"
+    assert main(["run", "2", "--model", str(model), "--out", str(out)], book=shared_book) == 0
+    assert main(["run", "1", "--out", str(out), "--resume"], book=shared_book) == 0
+    found = read_manifest(out)
+    assert list(found["chapters"]) == ["01_toy", "02_second_toy"]
+    assert set(found["parameters"]) == {"01_toy", "02_second_toy"}
+
+
+def test_the_default_folder_names_model_profile_and_seed(
+    shared_book, model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(execution, "play", played_without_a_kernel)
+    monkeypatch.chdir(tmp_path)
+    argv = ["run", "1", "--model", str(model), "--profile", "smoke", "--seed", "7"]
+    assert main(argv, book=shared_book) == 0
+    assert (tmp_path / "runs" / "toy-model-smoke-7" / "manifest.json").is_file()
+    assert main(argv, book=shared_book) == 2
+    assert "Continue that run with --resume" in capsys.readouterr().err
+    assert main([*argv, "--resume"], book=shared_book) == 0
 
 
 @pytest.mark.parametrize(
@@ -212,10 +247,6 @@ def test_without_out_nothing_is_recorded(shared_book, model, tmp_path, monkeypat
 def test_an_execution_that_fills_the_disk_says_so(
     shared_book, model, tmp_path, capsys, monkeypatch
 ):
-    import errno
-
-    from palimpsest.book import execution
-
     real = files.write_bytes
 
     def fill(path: Path, content: bytes) -> None:
@@ -223,10 +254,7 @@ def test_an_execution_that_fills_the_disk_says_so(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path, content)
 
-    def play(path, parameters, watcher):
-        return execution.Played(nbformat.v4.new_notebook(), None, 1.0)
-
-    monkeypatch.setattr(execution, "play", play)
+    monkeypatch.setattr(execution, "play", played_without_a_kernel)
     monkeypatch.setattr(files, "write_bytes", fill)
     out = tmp_path / "run"
     assert main(["run", "1", "--model", str(model), "--out", str(out)], book=shared_book) == 2

@@ -81,7 +81,7 @@ def test_values_and_readings_are_those_of_the_run(reader):
 def test_figures_have_number_caption_and_alternative_text(reader):
     page = (reader / "chapters" / "01_toy.html").read_text()
     images = {image["alt"]: image["src"] for image in _Links(page).images if image.get("alt")}
-    assert set(images) == {"A line.", "Bars & more."}
+    assert set(images) == {"A line.", "Bars & more.", "A triangle."}
     for source in images.values():
         assert source.endswith(".svg")
         assert (reader / "chapters" / source).resolve().is_file()
@@ -91,6 +91,8 @@ def test_figures_have_number_caption_and_alternative_text(reader):
     assert "see Figure 1.2" in text
     assert "Figure 1.2 The same as bars." in text
     assert "see Figure 1.1 and Exercise 1.1" in text
+    # A figure that is none of a study's has its caption from the cell's metadata.
+    assert "Figure 1.3 A plain one, unlike Figure 1.2." in text
 
 
 def test_glossary_bibliography_and_equations_work(reader):

@@ -202,6 +202,7 @@ def notebook(name: str, opening: str, *, with_exercise: bool) -> nbformat.Notebo
         cells += [
             v4.new_code_cell('size.figure("sizes")'),
             v4.new_code_cell('display(size.figure("bars"))\nsize.table("numbers")'),
+            v4.new_code_cell(DRAWING, metadata={"mystnb": PLAIN}),
             v4.new_markdown_cell(READING),
         ]
     cells += [
@@ -224,6 +225,14 @@ def notebook(name: str, opening: str, *, with_exercise: bool) -> nbformat.Notebo
     return v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
 
 
+DRAWING = """\
+from IPython.display import SVG
+
+SVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9"/></svg>')"""
+PLAIN = {
+    "figure": {"name": "fig-plain", "caption": "A plain one, unlike {numref}`fig-bars`."},
+    "image": {"alt": "A triangle."},
+}
 OPENING = """\
 from pathlib import Path
 from palimpsest.book.chapter import open_chapter
