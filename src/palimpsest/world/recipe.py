@@ -55,7 +55,7 @@ class Phase:
 SHAPES = {"palimpsest-m": Shape(hidden=128, layers=4, heads=4, mlp=384)}
 PHASES = (
     Phase("reading", first=0, tokens=7_000_000, learning_rate=3e-3),
-    Phase("practice", first=PRACTICE_FROM, tokens=3_500_000, learning_rate=2e-3),
+    Phase("practice", first=PRACTICE_FROM, tokens=4_000_000, learning_rate=2e-3),
 )
 
 

@@ -50,11 +50,11 @@ PRACTICE_PROSE_WEIGHTS = {
     "addition": 2.0, "sequence": 0.5,
 }  # fmt: skip
 PRACTICE_EXERCISE_WEIGHTS = {
-    "animal_facts": 2.0, "animal_yesno": 10.0, "materials": 2.0, "tool_use": 1.5,
-    "cause_effect": 1.5, "rc_where": 8.0, "rc_what": 12.0, "temporal": 8.0, "addition": 8.0,
-    "compare": 3.0, "parity": 8.0, "sequence": 6.0, "tone": 1.0, "harmful": 1.0,
-    "kind_reply": 1.5, "agreement": 2.0, "antonym": 1.5, "sentiment": 1.5, "nli": 12.0,
-    "coref": 4.0,
+    "animal_facts": 2.0, "animal_yesno": 9.0, "materials": 3.0, "tool_use": 0.7,
+    "cause_effect": 1.0, "rc_where": 7.0, "rc_what": 13.0, "temporal": 12.0, "addition": 10.0,
+    "compare": 2.5, "parity": 1.5, "sequence": 9.0, "tone": 0.7, "harmful": 0.7,
+    "kind_reply": 2.0, "agreement": 6.0, "antonym": 1.0, "sentiment": 1.0, "nli": 13.0,
+    "coref": 8.0,
 }  # fmt: skip
 
 PLACE_WORDINGS = {  # relation -> (statement, question)
