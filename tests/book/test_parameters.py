@@ -110,7 +110,7 @@ def test_unknown_names_name_the_nearest(shared_book):
     with pytest.raises(UserError, match="Known: quick, smoke"):
         parameters.resolve(shared_book, "01_toy", "paper", {})
     with pytest.raises(UserError, match="did you mean 'standard'"):
-        parameters.resolve_common({"profile": "standart"})
+        parameters.resolve_common({"profile": "standardd"})
     with pytest.raises(UserError, match="did you mean 'seed'"):
         parameters.resolve_common({"sed": 1})
 
@@ -170,7 +170,7 @@ def test_settings_are_split():
     [
         (b"", "is empty"),
         (b"\x00\x01\x02", "is a binary file"),
-        (b"label: caf\xe9", "is not UTF-8"),
+        (b"label: \xe9", "is not UTF-8"),
         (b"a: b: c", "neither YAML nor JSON"),
         (b"- 1\n- 2", "a mapping of names to values was expected"),
         (b"just words", "a mapping of names to values was expected"),
@@ -212,7 +212,7 @@ def test_a_bomb_of_aliases_gives_a_short_message(tmp_path):
     ("content", "message"),
     [
         ({"01_tyo": {}}, "no chapter '01_tyo'"),
-        ({"01_toy": {"qick": {}}}, "did you mean 'quick'"),
+        ({"01_toy": {"quickly": {}}}, "did you mean 'quick'"),
         ({"01_toy": {"quick": {"seconds": 3}}}, "needs exactly"),
         ({"01_toy": {"quick": {"seconds": "x", "memory_mb": 1, "parameters": {}}}}, "type float"),
     ],

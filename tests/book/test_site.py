@@ -173,12 +173,12 @@ def test_the_lecturers_edition_has_solutions_open_and_notes(site_book, half, tmp
 def test_mistakes_on_a_page_are_warnings_and_a_missing_run_is_none(site_book, tmp_path, capsys):
     book = Book(tmp_path / "toybook", site_book.specs)
     shutil.copytree(site_book.root, book.root, ignore=shutil.ignore_patterns("_build"))
-    wrong = "\n\n{value}`sise` {value}`size:zz` {value}`01_toy.size`\n\n" \
+    wrong = "\n\n{value}`sizee` {value}`size:zz` {value}`01_toy.size`\n\n" \
         "```{reading} toy-9\nholds: a\nfails: b\ninconclusive: c\n```\n"  # fmt: skip
     toy.edit(book, "01_toy", "Is the toy", f"{wrong}\n\nIs the toy")
     assert main(["build"], book=book) == 1
     said = capsys.readouterr().err
-    assert "the run has no value 'sise' of chapter 01_toy" in said
+    assert "the run has no value 'sizee' of chapter 01_toy" in said
     assert "'zz' is no format for a number" in said
     assert "reading 'toy-9': no text for not-tested" in said
     assert "reading 'toy-9': the run has no such claim" in said
