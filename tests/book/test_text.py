@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from palimpsest.book import show
@@ -134,12 +135,32 @@ def test_what_is_wrong_with_a_reading_is_said(lines, problem):
         ({"value": 0.4321, "ci95": [0.31, 0.55], "n": None}, ".1f",
          "0.4 (95 % interval 0.3 to 0.6)"),
         ({"value": 3.0, "ci95": None, "n": 5}, "", "3 (n = 5)"),
+        ({"value": -0.5, "ci95": [-1.0, 0.25], "n": 4}, "",
+         "−0.5 (95 % interval −1 to 0.25, n = 4)"),
         ({"value": None, "ci95": None, "n": 5}, "", "–"),
         ({"value": 0.25, "ci95": None}, ".0%", "25%"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_with_their_interval(value, form, text):
     assert show.with_interval(value, form) == text
+
+
+def test_a_table_is_escaped_and_its_numbers_are_set_to_the_right():
+    frame = pd.DataFrame({
+        "who_is": ["<b>", None], "share": [0.12345, float("nan")], "count": [3, -4],
+        "ok": [True, False],
+    })  # fmt: skip
+    html = show.BookTable(frame)._repr_html_()
+    assert "<th>who is</th>" in html
+    assert "<td>&lt;b&gt;</td>" in html
+    assert html.count(f"<td>{show.MISSING}</td>") == 1
+    assert '<td class="number">0.123</td>' in html
+    assert '<td class="number">–</td>' in html
+    assert '<th class="number">count</th>' in html
+    assert "<td>True</td>" in html
+    assert "<thead>" in show.BookTable(frame[:0])._repr_html_()
+    # What is derived from it is an ordinary table.
+    assert type(show.BookTable(frame).groupby("ok").sum(numeric_only=True)) is pd.DataFrame
 
 
 def test_same_code_ignores_comments_and_layout():

@@ -1,10 +1,13 @@
 """Results as a reader sees them: numbers with intervals, tables, figures, verdicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from palimpsest.core.results import Value
 
@@ -15,6 +18,7 @@ VERDICT_WORDS = {
     "not-tested": "not tested",
 }
 MISSING = "–"
+MINUS = "−"
 SVG = "image/svg+xml"
 # Metadata of a cell's output under which the site finds what a figure is.
 FIGURE_KEY = "palimpsest"
@@ -28,11 +32,9 @@ def number(value: float | None, form: str = "") -> str:
     """
     if value is None:
         return MISSING
-    if form:
-        return format(value, form)
-    if float(value).is_integer() and abs(value) < 1e6:
-        return str(int(value))
-    return f"{value:.3g}"
+    if not form:
+        form = "d" if float(value).is_integer() and abs(value) < 1e6 else ".3g"
+    return format(int(value) if form == "d" else value, form).replace("-", MINUS)
 
 
 def with_interval(value: dict[str, Any], form: str = "") -> str:
@@ -79,16 +81,19 @@ class BookTable(pd.DataFrame):
         self.digits = digits
 
     def _repr_html_(self) -> str:
-        digits = self.digits
-        shown = pd.DataFrame(self).rename(columns=lambda name: str(name).replace("_", " "))
-        return shown.to_html(
-            index=False,
-            border=0,
-            classes="palimpsest-table",
-            na_rep=MISSING,
-            float_format=lambda x: number(x, f".{digits}g"),
-            escape=True,
-        )
+        head = [str(name).replace("_", " ") for name in self.columns]
+        columns = [pd.Series(self[name]) for name in self.columns]
+        numeric = [is_numeric_dtype(c.dtype) and not is_bool_dtype(c.dtype) for c in columns]
+        cells = [[self._cell(value) for value in column] for column in columns]
+        rows = [list(row) for row in zip(*cells, strict=True)]
+        return rows_html(head, rows, "study", numeric)
+
+    def _cell(self, value: Any) -> str:
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            return MISSING
+        if isinstance(value, float | np.floating):
+            return number(float(value), f".{self.digits}g")
+        return str(value)
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,24 @@ class FigureView:
         return data, {FIGURE_KEY: about}
 
 
-def rows_html(head: list[str], rows: list[list[str]], kind: str) -> str:
-    """A small HTML table; every cell is escaped."""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+def rows_html(
+    head: list[str], rows: list[list[str]], kind: str, numeric: Sequence[bool] = ()
+) -> str:
+    """A small HTML table; every cell is escaped, columns of numbers are set to the right."""
+    ranged = [*numeric, *[False] * (len(head) - len(numeric))]
+
+    def line(tag: str, cells: list[str]) -> str:
+        made = (
+            f'<{tag} class="number">{escape(cell)}</{tag}>'
+            if right
+            else f"<{tag}>{escape(cell)}</{tag}>"
+            for cell, right in zip(cells, ranged, strict=True)
+        )
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
     return (
-        f'<table class="palimpsest-table {kind}"><thead><tr>{top}</tr></thead>'
+        f'<table class="palimpsest-table {kind}"><thead>{line("th", head)}</thead>'
         f"<tbody>{body}</tbody></table>"
     )
 
