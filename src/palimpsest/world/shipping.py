@@ -50,6 +50,8 @@ def ship(
     with atomic_folder(out) as scratch:
         lm.model.half().save_pretrained(scratch)
         lm.tokenizer.save_pretrained(scratch)
+        for file in scratch.iterdir():
+            file.chmod(0o644)  # safetensors writes files that only their owner may read
         stored = load(scratch, device=str(lm.device), dtype="float32")
         tasks = places.tasks()
         if not tasks.exists():
