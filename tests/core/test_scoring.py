@@ -1,18 +1,20 @@
 """Scores equal lm-eval's, whatever the architecture, the batch and the text."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from peft import LoraConfig, get_peft_model
 from tiny import ARCHITECTURES, SENTENCES, tiny_lm
 from transformers import ByT5Tokenizer
 
 from palimpsest.core import scoring
 from palimpsest.core.errors import DataError, ModelError
+from palimpsest.core.generation import generate
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.scoring import encode_pairs, score, score_rows, score_tokens
 
@@ -230,6 +232,19 @@ def test_an_architecture_that_cannot_select_is_scored_all_the_same(
     found = score(lm, some_pairs())
     assert not scoring._SELECTS[Looking]
     assert_equal(found, [(entry.logprob, entry.is_greedy) for entry in expected])
+
+
+def test_a_model_with_adapters_scores_and_continues_like_any_other() -> None:
+    lm = tiny_lm("gpt2")
+    settings = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True)
+    wrapped = replace(lm.copy(), model=get_peft_model(lm.copy().model, settings))
+    pairs = some_pairs()[:8]
+    expected = [(entry.logprob, entry.is_greedy) for entry in score(lm, pairs)]
+    assert_equal(score(wrapped, pairs), expected)
+    assert generate(wrapped, ["The red", "Mira"], 3) == generate(lm, ["The red", "Mira"], 3)
+    assert wrapped.fingerprint() != lm.fingerprint()
+    merged = replace(wrapped, model=wrapped.model.merge_and_unload())
+    assert merged.fingerprint() == lm.fingerprint()
 
 
 def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:

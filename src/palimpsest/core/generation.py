@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from palimpsest.core.errors import DataError, UserError, nearest
-from palimpsest.core.models import LanguageModel
+from palimpsest.core.models import LanguageModel, bare
 from palimpsest.core.progress import track
 from palimpsest.core.scoring import encode, reading
 
@@ -146,7 +146,7 @@ def continue_texts(
 
 def end_tokens(lm: LanguageModel) -> list[int]:
     """The ids after which the model has finished: its own settings' and its tokenizer's EOS."""
-    named = getattr(lm.model.generation_config, "eos_token_id", None)
+    named = getattr(bare(lm.model).generation_config, "eos_token_id", None)
     named = named if isinstance(named, list | tuple) else [named]
     found = [*named, lm.tokenizer.eos_token_id]
     return sorted({token for token in found if token is not None and token < lm.vocab_size})
@@ -186,7 +186,8 @@ def _batches(
     lm: LanguageModel, prompts: list[list[int]], new_tokens: int, padded: bool
 ) -> Iterator[list[int]]:
     """Indices of prompts that go through together, longest first (the first sets the width)."""
-    tokens, lines = _BATCH_TOKENS[lm.device.type], _BATCH_LINES[lm.device.type]
+    place = "cuda" if lm.device.type == "cuda" else "cpu"
+    tokens, lines = _BATCH_TOKENS[place], _BATCH_LINES[place]
     batch: list[int] = []
     width = 0
     for index in sorted(range(len(prompts)), key=lambda index: -len(prompts[index])):
@@ -318,6 +319,7 @@ _TRIAL = ((2, 9), (3, 6))
 @contextlib.contextmanager
 def _own_settings(model: Any) -> Iterator[None]:
     """Generation by the caller's settings alone; of the model's only the end tokens stay."""
+    model = bare(model)
     kept = model.generation_config
     model.generation_config = GenerationConfig(eos_token_id=getattr(kept, "eos_token_id", None))
     try:

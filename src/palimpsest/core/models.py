@@ -49,7 +49,9 @@ from palimpsest.core.model_folder import (
 
 __all__ = [
     "LanguageModel",
+    "all_logits",
     "available_memory",
+    "bare",
     "load",
     "quiet",
     "shipped_models",
@@ -232,6 +234,24 @@ def shipped_models() -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").exists())
+
+
+def bare(model: Any) -> PreTrainedModel:
+    """The network inside an adapter's wrapper (peft), or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def all_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Logits [B, T, V] of a batch of ids [B, T], padded on the right if at all.
+
+    There is no attention mask: causal attention does not reach padding on the right, and without a
+    mask PyTorch can use its fastest kernels. Nothing is kept for a next step.
+    """
+    known = inspect.signature(model.forward).parameters
+    cached = "use_cache" in known or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()
+    )
+    return model(input_ids=ids, **({"use_cache": False} if cached else {})).logits
 
 
 def context_window(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -526,7 +546,7 @@ def _check_forward(lm: LanguageModel) -> None:
     ids[1, -1] = length
     try:
         with torch.no_grad():
-            logits = lm.model(input_ids=ids).logits.float()
+            logits = all_logits(lm.model, ids).float()
     except torch.OutOfMemoryError:
         raise ModelError(
             f"The memory of {lm.device} holds the weights of {lm.name} but not one short text. Use "

@@ -11,7 +11,6 @@ vocabulary projection; results stay on the device until the end.
 """
 
 import contextlib
-import inspect
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.core.errors import DataError, ModelError
-from palimpsest.core.models import LanguageModel, quiet
+from palimpsest.core.models import LanguageModel, all_logits, bare, quiet
 from palimpsest.core.progress import track
 
 TokenPair = tuple[list[int], list[int]]
@@ -318,8 +317,9 @@ def _score(
     ]
     whole_length_matters = _length_dependent(lm)
     readings = _readings(windows, share_beginnings=not whole_length_matters)
-    tokens = batch_tokens or _BATCH_TOKENS[lm.device.type]
-    logits = _BATCH_LOGITS[lm.device.type] // lm.vocab_size
+    place = "cuda" if lm.device.type == "cuda" else "cpu"
+    tokens = batch_tokens or _BATCH_TOKENS[place]
+    logits = _BATCH_LOGITS[place] // lm.vocab_size
     answered: list[_Window] = []
     values: list[Tensor] = []
     with reading(lm.model), track(len(readings), progress, unit="text") as bar:
@@ -390,12 +390,13 @@ def selected_logits(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tenso
     Where the architecture allows it, the other positions never reach the vocabulary projection,
     which is a good part of a small model's work. Each architecture is tried once.
     """
-    selects = _SELECTS.get(type(model))
+    kind = type(bare(model))
+    selects = _SELECTS.get(kind)
     if selects is None:
-        selects = _SELECTS[type(model)] = _selection_works(model, ids.device)
+        selects = _SELECTS[kind] = _selection_works(model, ids.device)
     if selects:
         return _call_selecting(model, ids, lines, columns)[0]
-    return _call(model, ids)[lines, columns]
+    return all_logits(model, ids)[lines, columns]
 
 
 _SELECTS: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
@@ -407,7 +408,7 @@ def _selection_works(model: nn.Module, device: torch.device) -> bool:
     ids = torch.arange(16, device=device).reshape(2, 8) % rows
     lines = torch.tensor([0, 1, 1], device=device)
     columns = torch.tensor([7, 2, 5], device=device)
-    expected = _call(model, ids)[lines, columns].float()
+    expected = all_logits(model, ids)[lines, columns].float()
     found = _call_selecting(model, ids, lines, columns).float()
     return found.shape[:2] == (1, 3) and torch.allclose(found[0], expected, rtol=1e-2, atol=1e-3)
 
@@ -422,22 +423,12 @@ def _call_selecting(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tenso
 
     projection = model.get_output_embeddings()
     if projection is None:
-        return _call(model, ids)
+        return all_logits(model, ids)
     hook = projection.register_forward_pre_hook(select)
     try:
-        return _call(model, ids)
+        return all_logits(model, ids)
     finally:
         hook.remove()
-
-
-def _call(model: nn.Module, ids: Tensor) -> Tensor:
-    # No attention mask: padding stands on the right, where causal attention does not reach, and
-    # without a mask PyTorch can use its fastest kernels.
-    known = inspect.signature(model.forward).parameters
-    cached = "use_cache" in known or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()
-    )
-    return model(input_ids=ids, **({"use_cache": False} if cached else {})).logits
 
 
 def _length_dependent(lm: LanguageModel) -> bool:
