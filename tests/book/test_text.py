@@ -159,8 +159,18 @@ def test_a_table_is_escaped_and_its_numbers_are_set_to_the_right():
     assert '<th class="number">count</th>' in html
     assert "<td>True</td>" in html
     assert "<thead>" in show.BookTable(frame[:0])._repr_html_()
-    # What is derived from it is an ordinary table.
-    assert type(show.BookTable(frame).groupby("ok").sum(numeric_only=True)) is pd.DataFrame
+
+
+def test_parts_of_a_table_keep_its_style_and_named_indices_are_shown():
+    frame = show.BookTable(
+        {"who": ["a", "b", "b"], "share": [0.12345, 0.5, 1.0], "count": [1, 2, 3]}, digits=2
+    )
+    part = frame.query("count > 1")[["who", "share"]]
+    assert part._repr_html_().startswith('<table class="palimpsest-table')
+    assert '<td class="number">0.12</td>' in frame.head(1)._repr_html_()
+    assert "<th>who</th>" in frame.groupby("who").mean()._repr_html_()
+    wide = frame.pivot_table(index="who", values=["share", "count"], aggfunc=["mean"])
+    assert '<th class="number">mean share</th>' in wide._repr_html_()
 
 
 def test_same_code_ignores_comments_and_layout():

@@ -72,7 +72,8 @@ class ShownValue(Value):
 
 
 class BookTable(pd.DataFrame):
-    """A table of a study; in a notebook it is shown in the book's style."""
+    """A table of a study; in a notebook it is shown in the book's style, and so are its parts
+    (``table.query(...)``, ``table[columns]``). An index is shown if it has a name."""
 
     _metadata = ("digits",)
 
@@ -80,9 +81,15 @@ class BookTable(pd.DataFrame):
         super().__init__(*args, **kwargs)
         self.digits = digits
 
+    @property
+    def _constructor(self) -> type["BookTable"]:
+        return BookTable
+
     def _repr_html_(self) -> str:
-        head = [str(name).replace("_", " ") for name in self.columns]
-        columns = [pd.Series(self[name]) for name in self.columns]
+        named = any(name is not None for name in self.index.names)
+        frame = pd.DataFrame(self).reset_index() if named else pd.DataFrame(self)
+        head = [_words(name) for name in frame.columns]
+        columns = [frame.iloc[:, place] for place in range(frame.shape[1])]
         numeric = [is_numeric_dtype(c.dtype) and not is_bool_dtype(c.dtype) for c in columns]
         cells = [[self._cell(value) for value in column] for column in columns]
         rows = [list(row) for row in zip(*cells, strict=True)]
@@ -94,6 +101,11 @@ class BookTable(pd.DataFrame):
         if isinstance(value, float | np.floating):
             return number(float(value), f".{self.digits}g")
         return str(value)
+
+
+def _words(name: Any) -> str:
+    parts = name if isinstance(name, tuple) else (name,)
+    return " ".join(str(part) for part in parts if part != "").replace("_", " ")
 
 
 @dataclass(frozen=True)
