@@ -393,6 +393,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "not finite",
     ),
     "fewer layers than weights": (change(num_hidden_layers=1), r"hold model\.layers\.1"),
+    "more layers than weights": (change(num_hidden_layers=3), r"lack model\.layers\.2"),
     "no tokenizer": (remove("tokenizer.json", "tokenizer_config.json"), "has no tokenizer"),
     "cut tokenizer": (rewrite("tokenizer.json", '{"version": "1.0", '), "tokenizer of"),
     "binary tokenizer": (rewrite("tokenizer.json", b"\x00\xff" * 40), "tokenizer of"),
@@ -416,6 +417,14 @@ def test_damage_is_named(case: str, tmp_path: Path) -> None:
     assert "\n" not in message
     assert message.count(". ") >= 1 or message.endswith(".")
     assert len(message) < 900
+
+
+def test_a_tokenizer_without_words_is_refused(tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path, "gpt2")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="tokenizer of .* is empty"):
+        load(folder)
 
 
 def test_a_missing_weight_that_is_tied_is_no_damage(tmp_path: Path) -> None:

@@ -515,12 +515,6 @@ def _check_causal(config: dict[str, Any], name: str) -> None:
 
 
 def _check_vocabulary(rows: int, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    vocabulary = tokenizer.get_vocab()
-    if not vocabulary:
-        raise ModelError(
-            f"The tokenizer of {name} is empty. Save the tokenizer the model was trained with into "
-            "its folder."
-        )
     # A tokenizer class may add a special token of its own to any vocabulary (Qwen2Tokenizer and
     # "<|endoftext|>"): the model's texts do not hold it, so it may lie beyond the embedding.
     own = {
@@ -528,7 +522,13 @@ def _check_vocabulary(rows: int, tokenizer: PreTrainedTokenizerBase, name: str) 
         for parameter in inspect.signature(type(tokenizer).__init__).parameters.values()
         if isinstance(parameter.default, str)
     }
-    last, token = max((index, token) for token, index in vocabulary.items() if token not in own)
+    saved = [(index, token) for token, index in tokenizer.get_vocab().items() if token not in own]
+    if not saved:
+        raise ModelError(
+            f"The tokenizer of {name} is empty: its files hold no vocabulary. Save the tokenizer "
+            "the model was trained with into its folder (tokenizer.save_pretrained)."
+        )
+    last, token = max(saved)
     if last >= rows:
         raise ModelError(
             f"The tokenizer and the weights of {name} do not belong together: the tokenizer has "
@@ -597,12 +597,15 @@ def _tokenizer(folder: Path, name: str, trust_remote_code: bool) -> PreTrainedTo
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:
-        flag = " Or allow its own code with trust_remote_code=True, if you trust it."
-        wants_code = not trust_remote_code and "trust_remote_code" in str(error)
+        advice = ""
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            advice = " Or allow its own code with trust_remote_code=True, if you trust it."
+        elif not (folder / "tokenizer.json").exists() and any(folder.glob("*.model")):
+            advice = " Or install sentencepiece and protobuf, which read its SentencePiece model."
         raise ModelError(
             f"The tokenizer of {name} in {folder} cannot be read: {_first_line(error)}. Save the "
             "tokenizer the model was trained with into its folder (tokenizer.save_pretrained)."
-            + (flag if wants_code else "")
+            + advice
         ) from error
 
 
@@ -733,7 +736,7 @@ def _plain(dtype: str | torch.dtype) -> str:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return text.rstrip(".")
+    return text.rstrip(".: ")
 
 
 @contextlib.contextmanager
