@@ -423,7 +423,7 @@ def test_a_tokenizer_without_words_is_refused(tmp_path: Path) -> None:
     folder = tiny_model_folder(tmp_path, "gpt2")
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(ModelError, match="tokenizer of .* is empty"):
+    with pytest.raises(ModelError, match=r"tokenizer of .* is empty"):
         load(folder)
 
 
