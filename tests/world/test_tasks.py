@@ -37,6 +37,8 @@ def test_sizes_and_ids(task: str, items) -> None:
         assert item.task == f"pal_{task}"
         assert item.choices[0] != item.choices[1]
         assert item.prompt.endswith("Answer:")
+        assert not item.choices[0].startswith(item.choices[1])
+        assert not item.choices[1].startswith(item.choices[0])
         assert item.facts
 
 

@@ -90,7 +90,8 @@ class Book:
             )
 
     def studies(self, name: str) -> ModuleType:
-        """Import the module of a chapter's studies (its ``Parameters`` and ``STUDIES``)."""
+        """Import the module of a chapter's studies (its ``Parameters`` and ``STUDIES``, and
+        ``preflight(data, parameters, seed)`` where data can be unfit for it)."""
         module = self.specs[name].module
         if module is None:
             self.require_written(name)

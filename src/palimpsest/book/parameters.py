@@ -366,7 +366,7 @@ def resolve(book: Book, chapter: str, profile: str, given: Mapping[str, Any]) ->
     """The chapter's own parameters: package default < profile < given.
 
     Raises:
-        UserError: an unknown name or profile, or a value of another type.
+        UserError: an unknown name or profile, a value of another type or out of range.
     """
     own = chapter_parameters(book, chapter)
     values = {name: p.default for name, p in own.items()}
@@ -381,6 +381,10 @@ def resolve(book: Book, chapter: str, profile: str, given: Mapping[str, Any]) ->
                 )
             values[name] = convert(own[name], value, f"{where} of chapter {chapter}")
             origin[name] = label
+    try:
+        book.studies(chapter).Parameters(**values)  # which refuses what is out of range
+    except UserError as error:
+        raise UserError(f"Chapter {chapter}: {error}") from None
     return Resolved(values, origin)
 
 

@@ -117,7 +117,7 @@ def plan(
     # What is wrong with a parameter should be said before a model is loaded.
     for name in chapters:
         again = {**_given_before(book, name, before), **given[name]}
-        resolve(book, name, common.profile, again)
+        _preflight(book, name, common, resolve(book, name, common.profile, again))
     model = recording.inspect_model(common)
     if out is None:
         out = Path("runs") / f"{_slug(model.name)}-{common.profile}-{common.seed}"
@@ -128,6 +128,13 @@ def plan(
     found = recording.join(before, model, common, out)
     done = tuple(n for n in chapters if _is_done(book, out, found, n, resolved[n]))
     return Plan(book, out, common, chapters, done, resolved, given, found)
+
+
+def _preflight(book: Book, name: str, common: Common, resolved: Resolved) -> None:
+    """Let a chapter that can tell refuse data it cannot be run on."""
+    check = getattr(book.studies(name), "preflight", None)
+    if check is not None:
+        check(common.data, resolved.namespace(), common.seed)
 
 
 def resume_command(plan: Plan) -> str:

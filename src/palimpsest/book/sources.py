@@ -21,9 +21,7 @@ def source_sha256(book: Book, name: str) -> str:
     digest = hashlib.sha256()
     for cell in code_cells(read_notebook(book, name)):
         digest.update(_normal(cell).encode() + b"\0")
-    module = book.studies(name).__name__
-    for other, path in sorted(digests._reach(module).items()):
-        digest.update(f"{other} {digests._code(path)[0]}\n".encode())
+    digest.update(digests.of_module(book.studies(name).__name__).encode())
     return digest.hexdigest()
 
 

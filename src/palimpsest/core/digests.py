@@ -38,9 +38,18 @@ def of_function(function: Callable[..., Any]) -> str:
             a function of a notebook).
     """
     module = _module_of(function)
-    parts = [f"{function.__module__}.{function.__qualname__}", *_stack()]
-    parts += [f"{name} {_code(path)[0]}" for name, path in sorted(_reach(module).items())]
+    parts = [f"{function.__module__}.{function.__qualname__}", *_stack(), *_reachable(module)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def of_module(module: str) -> str:
+    """Hex digest of a module and all code it can reach in ``palimpsest``, docstrings and comments
+    excepted; the versions of the stack are not part of it."""
+    return hashlib.sha256("\n".join(_reachable(module)).encode()).hexdigest()
+
+
+def _reachable(module: str) -> list[str]:
+    return [f"{name} {_code(path)[0]}" for name, path in sorted(_reach(module).items())]
 
 
 def of_inputs(inputs: dict[str, Any]) -> str:

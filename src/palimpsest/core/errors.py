@@ -13,6 +13,10 @@ class UserError(Exception):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the paragraph, without the way to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ModelError(UserError):
     """A model that cannot be found, read or used as a causal language model."""

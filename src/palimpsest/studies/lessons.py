@@ -125,7 +125,7 @@ def _from_world(people: int, documents_per_person: int, seed: int) -> Lesson:
                 if form != "paraphrase" or probe.split == "test"
             ]
     return Lesson(
-        replay=tuple(world.replay(sum(map(len, told.values())), seed)),
+        replay=tuple(world.replay(sum(map(len, told.values())) // 2, seed)),
         keep=told["keep"],
         forget=told["forget"],
         request=tuple(document for document in told["forget"] if document.language == "en"),

@@ -6,6 +6,7 @@ language, and after relearning other facts about the same people.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ class Parameters:
     pack_length: int = 128
     lora_rank: int = 0
     ascent_steps: int = 60
-    ascent_learning_rate: float = 3e-4
+    ascent_learning_rate: float = 5e-4
     relearn_steps: int = 20
-    relearn_learning_rate: float = 3e-4
+    relearn_learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         least = {"people": 2, "choices": 2, "pack_length": 8, "lora_rank": 0}
@@ -79,7 +80,7 @@ class Answers:
     reached: bool
 
 
-def preflight(data: str, parameters: Parameters, seed: int) -> None:
+def preflight(data: str, parameters: SimpleNamespace, seed: int) -> None:
     """Refuse data that the chapter cannot be run on, before anything is started.
 
     Raises:

@@ -123,7 +123,7 @@ def _examples(world: World) -> str:
         item = world.items(name, "test", 2)[0]
         right, wrong = item.choices[item.label], item.choices[1 - item.label]
         prompt = item.prompt.removesuffix("\nAnswer:").replace("Question: ", "").replace("\n", " ")
-        rows.append((task.domain, f"pal_{name}", prompt, right, wrong))
+        rows.append((task.domain, f"pal_{name}", prompt, right.rstrip(), wrong.rstrip()))
     return _csv([("domain", "task", "question", "right", "wrong"), *rows])
 
 

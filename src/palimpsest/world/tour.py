@@ -64,7 +64,8 @@ def about_task(world: World, name: str, items: int = 6) -> str:
     lines = [f"pal_{short} ({task.domain}): {counts} items.", textwrap.fill(summary, WIDTH), ""]
     shown = by_split["test"][:items]
     lines += _indented(
-        f"{item.prompt} {item.choices[item.label]}   [not: {item.choices[1 - item.label]}]"
+        f"{item.prompt} {item.choices[item.label].rstrip()}   "
+        f"[not: {item.choices[1 - item.label].rstrip()}]"
         for item in shown
     )
     return "\n".join(lines)
@@ -80,7 +81,7 @@ def _examples(world: World, domain: str) -> str:
     for name, task in world.tasks.items():
         if task.domain == domain:
             item = world.items(name, "test", 2)[0]
-            right, wrong = item.choices[item.label], item.choices[1 - item.label]
+            right, wrong = (item.choices[i].rstrip() for i in (item.label, 1 - item.label))
             lines.append(f"  pal_{name}")
             lines += _indented([f"{item.prompt} {right}   [not: {wrong}]"])
     return "\n".join(lines)

@@ -21,7 +21,8 @@ SHARES = (0.6, 0.1, 0.3)
 class Question:
     """A question in full (up to where the answer begins), its answer, and what it rests on.
 
-    ``facts`` are ids of facts or of rule instances (such as ``addition:34+7``): the unit by which
+    The answer may end with a line break, which then belongs to what is scored: that is how a word
+    is told from a longer one that it begins. ``facts`` are ids of facts or of rule instances (such as ``addition:34+7``): the unit by which
     train, validation and test are kept apart.
     """
 
@@ -94,7 +95,7 @@ def ask(question: str, before: str = "") -> str:
 def answered(questions: Iterable[Question], template: str) -> Exercise:
     """Questions with their answers as one text."""
     asked = list(questions)
-    text = "\n".join(f"{question.prompt} {question.answer}" for question in asked)
+    text = "\n".join(f"{question.prompt} {question.answer.rstrip()}" for question in asked)
     return Exercise(text, tuple(fact for question in asked for fact in question.facts), template)
 
 
@@ -105,6 +106,11 @@ def read_then_asked(passage: str, questions: Sequence[Question], template: str) 
     ]
     text = "\n".join([passage, *blocks])
     return Exercise(text, tuple(fact for q in questions for fact in q.facts), template)
+
+
+def _nested(one: str, other: str) -> bool:
+    """Whether one answer begins the other: its log-probability could then never be the smaller."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def items(task: Task, split: str, size: int) -> Iterator[Item]:
@@ -123,7 +129,7 @@ def items(task: Task, split: str, size: int) -> Iterator[Item]:
             continue
         options = frozenset(question.answer for question in couple)
         keys = [(question.prompt, options) for question in couple]
-        if keys[0] in seen or keys[1] in seen or keys[0] == keys[1]:
+        if keys[0] in seen or keys[1] in seen or keys[0] == keys[1] or _nested(*options):
             failures += 1
             continue
         failures = 0

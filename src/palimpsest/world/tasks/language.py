@@ -14,6 +14,8 @@ from palimpsest.world.tasks.reading import Reading
 class Agreement(Task):
     """Singular or plural verb, often with a noun of the other number in between.
 
+    The answer includes the end of its line: without it, *sleep* would be a beginning of *sleeps*.
+
     A rule instance is the pair (noun, adjective).
     """
 
@@ -40,7 +42,7 @@ class Agreement(Task):
         forms = (_third(verb), verb)
         fact = (f"agreement:{key}",)
         single, several = (
-            Question(f"Sentence: {subject}\nAnswer:", form, fact)
+            Question(f"Sentence: {subject}\nAnswer:", f"{form}\n", fact)
             for subject, form in zip(subjects, forms, strict=True)
         )
         return single, several
