@@ -22,8 +22,8 @@ class Question:
     """A question in full (up to where the answer begins), its answer, and what it rests on.
 
     The answer may end with a line break, which then belongs to what is scored: that is how a word
-    is told from a longer one that it begins. ``facts`` are ids of facts or of rule instances (such as ``addition:34+7``): the unit by which
-    train, validation and test are kept apart.
+    is told from a longer one that it begins. ``facts`` are ids of facts or of rule instances (such
+    as ``addition:34+7``): the unit by which train, validation and test are kept apart.
     """
 
     prompt: str
