@@ -31,8 +31,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes files private; the result should be as readable as any other file.
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -59,14 +59,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     scratch = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
     try:
         yield scratch
-        os.chmod(scratch, 0o777 & ~_umask())
+        scratch.chmod(0o777 & ~_umask())
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
-            os.replace(path, old / "old")
-            os.replace(scratch, path)
+            path.replace(old / "old")
+            scratch.replace(path)
             shutil.rmtree(old)
         else:
-            os.replace(scratch, path)
+            scratch.replace(path)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise

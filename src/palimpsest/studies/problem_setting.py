@@ -32,7 +32,7 @@ MODELS = ("theta_o", "theta_u", "theta_r", "twin", "theta_0")
 THREE = ("theta_o", "theta_u", "theta_r")
 ASKED = (*FORMS, "relearned")
 ASKED_WORDS = {
-    "direct": "asked directly",
+    "direct": "directly",
     "paraphrase": "in other words",
     "second_language": "in the second language",
     "relearned": "directly, after relearning\nother facts",
@@ -326,6 +326,7 @@ def _said(person: pd.DataFrame) -> pd.DataFrame:
     said = said.reset_index().rename_axis(columns=None)
     said["prompt"] = said["prompt"].str.replace(r"\s+", " ", regex=True)
     said["asked"] = said["asked"].map(ASKED_WORDS)
+    said = said[["asked", "prompt", "answer", *THREE]]
     return said.rename(columns={"prompt": "question", "answer": "right answer", **plots.NAMES})
 
 
@@ -477,9 +478,9 @@ def _agreement_words(values: dict[str, Value]) -> tuple[str, str]:
         f"{share('theta_u', 'direct', 'keep')} after"
     )
     caption = (
-        f"Share of right answers about the people to forget, by way of asking: {told}. About the "
-        f"people to keep, asked directly: {kept}. Dots are means over people, bars 95 % intervals "
-        "over people."
+        f"{_message(values)} Share of right answers about the people to forget, {told}. About the "
+        f"people to keep, asked directly: {kept}. Dots are shares of right answers, bars 95 % "
+        "intervals over people."
     )
     alt = (
         "Two panels of dots with horizontal bars, one row for each way of asking and one mark for "
@@ -510,23 +511,24 @@ def _draw_gaps(values: dict[str, Value]) -> Any:
 
 def _gap_words(values: dict[str, Value]) -> tuple[str, str]:
     asked = [name for name in ASKED if f"gap_{name}" in values]
-    parts = [name for name in asked if _above_noise(values, name)]
-    words = [ASKED_WORDS[name].replace("\n", " ") for name in parts]
-    message = (
-        "Unlearned and retrained model part, by more than two retrained models do, when the people "
-        f"are asked about {'; '.join(words)}."
-        if parts
-        else "In no way of asking do unlearned and retrained model part by more than luck."
-    )
     numbers = "; ".join(
         f"{ASKED_WORDS[name]}: {values[f'gap_{name}'].value:+.2f}".replace("\n", " ")
         for name in asked
     )
     caption = (
-        f"{message} Dots: unlearned minus retrained, with 95 % intervals over people; grey: the "
-        "interval of the same difference between the retrained model and its twin."
+        f"{_message(values)} Dots: unlearned minus retrained, with 95 % intervals over people; "
+        "grey: the interval of the same difference between the retrained model and its twin."
     )
     return caption, f"Dots with horizontal bars around a line at zero, one row each. {numbers}."
+
+
+def _message(values: dict[str, Value]) -> str:
+    """Where unlearned and retrained model part, in one sentence."""
+    parts = [name for name in ASKED if f"gap_{name}" in values and _above_noise(values, name)]
+    if not parts:
+        return "In no way of asking do unlearned and retrained model part by more than luck."
+    words = "; ".join(ASKED_WORDS[name] for name in parts).replace("\n", " ")
+    return f"Unlearned and retrained model part by more than luck when asked: {words}."
 
 
 def _above_noise(values: dict[str, Value], asked: str) -> bool:
