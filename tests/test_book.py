@@ -107,6 +107,8 @@ def test_a_chapter_runs_on_the_shipped_model(chapter, tmp_path, monkeypatch, cap
     assert main(["run", chapter, "--profile", "smoke", "--out", str(out)]) == 0
     document = read_results(out / "results" / chapter)
     assert document["parameters"]["profile"] == "smoke"
+    whole = read_manifest(out)["chapters"][chapter]["seconds"]
+    assert 0.2 * whole < document["seconds"] <= whole
     assert main(["run", chapter, "--profile", "smoke", "--out", str(out), "--resume"]) == 0
     assert main(["run", chapter, "--profile", "smoke", "--out", str(out)]) == 2
     assert "--resume" in capsys.readouterr().err

@@ -26,6 +26,7 @@ just as ``palimpsest run`` does: the parameters are resolved here, not by the co
 import ast
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -104,6 +105,7 @@ class Chapter:
         self._out: Path | None = None
         self._finish: Callable[[float], None] | None = None
         self._closed = False
+        self._opened = time.monotonic()
 
     @cached_property
     def lm(self) -> "LanguageModel":
@@ -181,7 +183,8 @@ class Chapter:
 
     def _write(self) -> None:
         if self._out is not None and self._results is not None:
-            self._results.write(runfolder.results_folder(self._out, self.name))
+            folder = runfolder.results_folder(self._out, self.name)
+            self._results.write(folder, seconds=time.monotonic() - self._opened)
 
     def _record_into(self, out: Path, given: dict[str, Any]) -> None:
         """Record into the run folder ``out``: that of the run which started this kernel, or, when
