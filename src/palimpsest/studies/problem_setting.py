@@ -467,9 +467,8 @@ def _agreement_words(values: dict[str, Value]) -> tuple[str, str]:
         return "not asked" if value is None else f"{value:.2f}"
 
     told = "; ".join(
-        f"{ASKED_WORDS[asked]}".replace("\n", " ")
-        + f": {share('theta_u', asked)} for the unlearned and {share('theta_r', asked)} for the "
-        "retrained model"
+        f"{_words(asked)}: {share('theta_u', asked)} (unlearned), {share('theta_r', asked)} "
+        "(retrained)"
         for asked in ASKED
         if f"forget_theta_u_{asked}" in values
     )
@@ -478,9 +477,9 @@ def _agreement_words(values: dict[str, Value]) -> tuple[str, str]:
         f"{share('theta_u', 'direct', 'keep')} after"
     )
     caption = (
-        f"{_message(values)} Share of right answers about the people to forget, {told}. About the "
-        f"people to keep, asked directly: {kept}. Dots are shares of right answers, bars 95 % "
-        "intervals over people."
+        f"{_message(values)} Share of right answers when asked about the people to forget, {told}. "
+        f"About the people to keep, asked directly: {kept}. Dots are shares of right answers, bars "
+        "95 % intervals over people."
     )
     alt = (
         "Two panels of dots with horizontal bars, one row for each way of asking and one mark for "
@@ -511,10 +510,7 @@ def _draw_gaps(values: dict[str, Value]) -> Any:
 
 def _gap_words(values: dict[str, Value]) -> tuple[str, str]:
     asked = [name for name in ASKED if f"gap_{name}" in values]
-    numbers = "; ".join(
-        f"{ASKED_WORDS[name]}: {values[f'gap_{name}'].value:+.2f}".replace("\n", " ")
-        for name in asked
-    )
+    numbers = "; ".join(f"{_words(name)}: {values[f'gap_{name}'].value:+.2f}" for name in asked)
     caption = (
         f"{_message(values)} Dots: unlearned minus retrained, with 95 % intervals over people; "
         "grey: the interval of the same difference between the retrained model and its twin."
@@ -527,16 +523,20 @@ def _message(values: dict[str, Value]) -> str:
     parts = [name for name in ASKED if f"gap_{name}" in values and _above_noise(values, name)]
     if not parts:
         return "In no way of asking do unlearned and retrained model part by more than luck."
-    words = "; ".join(ASKED_WORDS[name] for name in parts).replace("\n", " ")
+    words = "; ".join(_words(name) for name in parts)
     return f"Unlearned and retrained model part by more than luck when asked: {words}."
 
 
+def _words(asked: str) -> str:
+    return ASKED_WORDS[asked].replace("\n", " ")
+
+
 def _above_noise(values: dict[str, Value], asked: str) -> bool:
-    """Whether the gap's whole interval lies on one side of zero and beyond that of the twins."""
+    """Whether the interval of the gap leaves out zero, and that between the twins does not."""
     gap, noise = values[f"gap_{asked}"].ci95, values[f"noise_{asked}"].ci95
     if gap is None or noise is None:
         return False
-    return gap[0] > max(0, noise[1]) or gap[1] < min(0, noise[0])
+    return not gap[0] <= 0 <= gap[1] and noise[0] <= 0 <= noise[1]
 
 
 def _draw_path(path: pd.DataFrame, choices: int) -> Any:
