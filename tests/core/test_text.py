@@ -1,5 +1,7 @@
 """Rows, packing, masks."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -331,3 +333,68 @@ def test_long_documents_are_cut_to_the_context_window():
         assert {id for batch in found for id in batch.ids} == {"long"}
     with pytest.raises(DataError, match="no documents"):
         next(batches(lm, [], 2))
+
+
+# --- rows longer than a packed line -----------------------------------------------------------
+
+
+def test_without_long_rows_a_plan_is_what_it_always_was():
+    # Recorded before rows longer than a line had lines of their own.
+    lengths = np.random.default_rng(5).integers(1, 65, 700)
+    steps = [list(plan(lengths, 4, 64, g)) for g in (None, np.random.default_rng(6))]
+    digest = hashlib.sha256(repr(steps).encode()).hexdigest()
+    assert digest == "0c1f43d09908107b214fd0144bdda8498f89f2f7487dbde5b17f3016a9214c8b"
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_long_rows_have_batches_of_their_own(seed):
+    lengths = np.random.default_rng(2).integers(1, 65, 2000)
+    lengths[::25] = np.random.default_rng(3).integers(65, 129, 80)
+
+    def order():
+        generator = None if seed is None else np.random.default_rng(seed)
+        return list(plan(lengths, 8, 64, generator))
+
+    steps = order()
+    assert steps == order()
+    assert sorted(i for lines in steps for line in lines for i in line) == list(range(2000))
+    long = [lines for lines in steps if lengths[lines[0][0]] > 64]
+    assert sum(len(lines) for lines in long) == 80
+    assert all(len(line) == 1 and lengths[line[0]] > 64 for lines in long for line in lines)
+    for lines in long:
+        assert len(lines) * max(lengths[i] for (i,) in lines) <= 8 * 64
+    assert all(len(lines) >= 4 for lines in long[:-1])
+    for lines in steps:
+        if lines not in long:
+            assert all(lengths[list(line)].sum() <= 64 for line in lines)
+    if seed is None:
+        rows = [i for lines in steps for line in lines for i in line]
+        per_step = 8 * 64 // int(lengths.mean())
+        assert np.abs(np.array(rows) - np.arange(2000)).max() <= 2 * text.WINDOW * per_step
+
+
+def test_a_plan_of_long_rows_alone():
+    assert list(plan([9, 9, 20], 2, 8)) == [[(0,)], [(1,)], [(2,)]]
+    assert list(plan([9, 9, 20], 4, 8)) == [[(0,), (1,)], [(2,)]]
+
+
+def test_a_long_row_is_whole_and_learned_as_if_alone():
+    lm = tiny_lm("llama")
+    whole = text_row(lm, "The red house stands by the river. " * 5, "long")
+    long = Row(whole.input_ids[:60], whole.weights[:60], "long")
+    assert 40 < len(long) <= lm.max_length
+    rows = [*text_rows(lm, SENTENCES, end=True), long]
+    rows = [row for row in rows if len(row) <= 40 or row is long]
+    found = list(batches(lm, rows, 2, 40))
+    assert [batch.ids for batch in found if "long" in batch.ids] == [("long",)]
+    assert all(batch.input_ids.shape[1] <= 40 for batch in found if "long" not in batch.ids)
+    assert mean_loss(lm, rows, 2, 40) == pytest.approx(mean_loss(lm, rows, 2, None), abs=2e-5)
+
+
+def test_the_mask_is_measured_for_the_widest_batch(monkeypatch):
+    lm, asked = tiny_lm("llama"), []
+    monkeypatch.setattr(text, "mask_style", lambda _, n: asked.append(n) or MaskStyle("full"))
+    text.prepare(lm, rows_of([3, 50]), 40)
+    text.prepare(lm, rows_of([3, 30]), 40)
+    text.prepare(lm, rows_of([3, 30]), None)
+    assert asked == [50, 40, 30]

@@ -2,9 +2,9 @@
 
 A :class:`Row` is one document as a training example. Rows become batches in one of two forms:
 
-- **packed**: several documents share a line of a fixed length. Attention never crosses from one to
-  the next (a block-diagonal causal mask) and each starts again at position 0, so the model
-  computes exactly what it would for each document alone;
+- **packed**: several documents share a line of a fixed length, and one longer than that has a line
+  of its own. Attention never crosses from one to the next (a block-diagonal causal mask) and each
+  starts again at position 0, so the model computes exactly what it would for each document alone;
 - **padded**: one document a line, neighbours of like length, padded on the right.
 
 Both need a model that honours a four-dimensional mask and explicit positions. Not all do (ALiBi,
@@ -406,12 +406,19 @@ def plan(
         generator: shuffles the rows, and the lines within a window of :data:`WINDOW` batches;
             None keeps the given order up to such a window.
 
+    A row longer than ``pack_length`` has a line of its own. Such lines wait until there are enough
+    for a batch of their own, with fewer lines than the others and about as many tokens, so that
+    ordinary batches stay as narrow as ``pack_length``. Where they are rare they wait for more than
+    a window.
+
     Yields:
         The lines of a batch, each the indices of its rows.
     """
     sizes = np.asarray(lengths)
     order = np.arange(len(sizes)) if generator is None else generator.permutation(len(sizes))
     pending: Lines = []
+    waiting: Lines = []  # rows longer than a line
+    widest = 0
     for window in _windows(order, sizes, batch_size, pack_length):
         if pack_length is None:
             # Neighbours of like length, in batches whose order is drawn again (or that of
@@ -422,12 +429,22 @@ def plan(
             short = [batches.pop()] if len(batches[-1]) < batch_size else []
             yield from _reordered(batches, generator, min) + short
             continue
-        packed = pack(sizes[window].tolist(), pack_length)
-        lines = [tuple(window[list(line)].tolist()) for line in packed]
+        long = sizes[window] > pack_length
+        ordinary = window[~long]
+        packed = pack(sizes[ordinary].tolist(), pack_length)
+        lines = [tuple(ordinary[list(line)].tolist()) for line in packed]
         pending += _reordered(lines, generator, None)
         while len(pending) >= batch_size:
             yield pending[:batch_size]
             pending = pending[batch_size:]
+        for index in window[long].tolist():
+            widest = max(widest, int(sizes[index]))
+            if waiting and (len(waiting) + 1) * widest > batch_size * pack_length:
+                yield waiting
+                waiting, widest = [], int(sizes[index])
+            waiting.append((index,))
+    if waiting:
+        yield waiting
     if pending:
         yield pending
 
@@ -529,7 +546,8 @@ def batches(
         rows: what to go over.
         batch_size: lines per batch.
         pack_length: pack several rows into lines of this many tokens if the model can
-            (:func:`can_pack`); None, or a model that cannot: one row a line.
+            (:func:`can_pack`), with longer rows in lines of their own (:func:`plan`); None, or a
+            model that cannot: one row a line.
         seed: shuffles; None keeps the order up to a window of :data:`WINDOW` batches.
     """
     store, style, pack_length = prepare(lm, rows, pack_length)
@@ -541,19 +559,19 @@ def batches(
 def prepare(
     lm: "LanguageModel", rows: Sequence[Row], pack_length: int | None
 ) -> tuple[Store, MaskStyle, int | None]:
-    """Rows cut to what the model and the lines can hold, how it is masked, and the length of
-    packed lines: None if none was asked for or the model cannot.
+    """Rows cut to the model's context window, how it is masked, and the length of packed lines:
+    None if none was asked for or the model cannot.
 
     Raises:
         DataError: there are no rows.
     """
     if not rows:
         raise DataError("There are no documents to make batches of; at least one was expected.")
-    limit = lm.max_length if pack_length is None else min(pack_length, lm.max_length)
-    longest = min(limit, max(len(row) for row in rows))
-    style = mask_style(lm, limit if pack_length is not None else longest)
-    store = Store(cut(rows, limit))
-    return store, style, None if pack_length is None or style.kind == "none" else limit
+    longest = min(lm.max_length, max(len(row) for row in rows))
+    line = None if pack_length is None else min(pack_length, lm.max_length)
+    style = mask_style(lm, longest if line is None else max(line, longest))
+    store = Store(cut(rows, lm.max_length))
+    return store, style, None if style.kind == "none" else line
 
 
 # --- which mask a model takes -----------------------------------------------------------------

@@ -104,7 +104,8 @@ class Recipe:
         clip: largest norm of the gradient; None for no clipping.
         seed: of the order of the data, of dropout and of the adapters' first values.
         shuffle: False trains in the order given, up to a small window (a curriculum).
-        pack_length: pack rows into lines of this many tokens, if the model can; None: do not.
+        pack_length: pack rows into lines of this many tokens, if the model can; a longer row has a
+            line of its own (``text.plan``). None: one row a line.
         lora: train adapters instead of all weights.
         compile: run the model through ``torch.compile``.
     """
@@ -444,7 +445,7 @@ def train(
 
     Args:
         lm: what to train. Parameters with ``requires_grad=False`` stay as they are.
-        rows: on what. Longer ones than a line or the context window are cut (``text.cut``); those
+        rows: on what. Longer ones than the context window are cut (``text.cut``); those
             without a supervised token are left out, unless the loss is a mean over rows.
         recipe: how.
         loss: mean over the batch's weighted target tokens, or over its rows (``loss.unit``).
