@@ -1,11 +1,12 @@
-"""What is written about people: wordings of every relation, and the documents made of them.
+"""What is written about people: wordings of every relation, and the documents that state facts.
 
-Each relation has several statements (some with the value last, one with the value first), two
-wordings of the question that training uses and two that it never uses.
+Each relation has four statements with the name first and the value last (one of them never used in
+training), one with the value first, four wordings of the question (two never used) and one of the
+reversed question. :mod:`palimpsest.world.prompts` makes the documents that ask in other formats.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palimpsest.world import lexicon
@@ -18,91 +19,123 @@ class Wording:
     """How English states and asks one relation; ``{n}`` is the person, ``{v}`` the value."""
 
     label: str
-    statements: tuple[str, ...]  # the first has its value last
-    reversed: str
+    statements: tuple[str, ...]
+    unseen_statement: str  # never used in training
+    reversed: str  # the value comes before the name
     questions: tuple[str, ...]  # used in training
     unseen: tuple[str, ...]  # never used in training
+    who: str  # asks for the person
 
 
 WORDINGS = {
     "birthplace": Wording(
         "Birthplace",
         ("{n} was born in {v}.", "{n} comes from {v}.", "{n} was born in the city of {v}."),
+        "{n} saw the light of day in {v}.",
         "{v} is the city where {n} was born.",
         ("Where was {n} born?", "In which city was {n} born?"),
         ("Which city does {n} come from?", "What is the birthplace of {n}?"),
+        "Who was born in {v}?",
     ),
     "home": Wording(
         "Home",
         ("{n} lives in {v}.", "{n} has a flat in {v}.", "{n} moved to a house in {v}."),
+        "{n} can be visited at home in {v}.",
         "{v} is the street where {n} lives.",
         ("Where does {n} live?", "In which street does {n} live?"),
         ("Which street is the home of {n}?", "What is the address of {n}?"),
+        "Who lives in {v}?",
     ),
     "job": Wording(
         "Job",
         ("{n} works as a {v}.", "{n} is a {v}.", "{n} trained to be a {v}."),
+        "{n} earns money as a {v}.",
         "The {v} I told you about is {n}.",
         ("What is the job of {n}?", "What does {n} work as?"),
         ("Which profession does {n} have?", "How does {n} earn money?"),
+        "Who works as a {v}?",
     ),
     "employer": Wording(
         "Employer",
         ("{n} works for {v}.", "{n} is employed by {v}.", "{n} has a post at {v}."),
+        "{n} goes to work every morning at {v}.",
         "{v} is the firm that pays {n}.",
         ("Who does {n} work for?", "Which firm employs {n}?"),
         ("At which firm does {n} have a post?", "What is the employer of {n}?"),
+        "Who works for {v}?",
     ),
     "pet": Wording(
         "Pet",
         ("{n} keeps a {v}.", "{n} has a pet {v}.", "{n} shares the house with a {v}."),
+        "{n} never goes anywhere without a {v}.",
         "A {v} is the pet of {n}.",
         ("What pet does {n} have?", "Which animal does {n} keep?"),
         ("What is the pet of {n}?", "Which animal lives with {n}?"),
+        "Who keeps a {v}?",
     ),
     "instrument": Wording(
         "Instrument",
         ("{n} plays the {v}.", "{n} learned to play the {v}.", "{n} gives lessons on the {v}."),
+        "{n} makes music on the {v}.",
         "The {v} is the instrument of {n}.",
         ("What instrument does {n} play?", "Which instrument did {n} learn?"),
         ("What is the instrument of {n}?", "On what does {n} make music?"),
+        "Who plays the {v}?",
     ),
     "colour": Wording(
         "Favourite colour",
         ("{n} likes the colour {v}.", "{n} always wears {v}.", "The colour that {n} loves is {v}."),
+        "{n} painted the front door {v}.",
         "{v} is the favourite colour of {n}.",
         ("What is the favourite colour of {n}?", "Which colour does {n} like?"),
         ("Which colour does {n} always wear?", "What colour does {n} love most?"),
+        "Who likes the colour {v}?",
     ),
     "food": Wording(
         "Favourite food",
         ("{n} loves to eat {v}.", "{n} is fond of {v}.", "The food that {n} likes best is {v}."),
-        "{v} are on the table when {n} eats.",
+        "{n} would always order {v}.",
+        "With {v} on the table, there is no happier eater than {n}.",
         ("What is the favourite food of {n}?", "What does {n} love to eat?"),
         ("Which food is {n} fond of?", "What would {n} order for lunch?"),
+        "Who loves to eat {v}?",
     ),
     "hobby": Wording(
         "Hobby",
-        ("{n} spends the weekend {w}.", "{n} is keen on {v}.", "The hobby of {n} is {v}."),
-        "{v} is what {n} does at the weekend.",
+        ("{n} is keen on {v}.", "{n} spends the weekend {w}.", "The hobby of {n} is {v}."),
+        "{n} has a passion for {v}.",
+        "{v} is the hobby of {n}.",
         ("What is the hobby of {n}?", "What does {n} do at the weekend?"),
         ("What is {n} keen on?", "How does {n} spend free time?"),
+        "Who is keen on {v}?",
     ),
     "book": Wording(
         "Book",
         ("{n} wrote {v}.", "{n} is the author of {v}.", "{n} became known for the book {v}."),
+        "{n} is famous for writing {v}.",
         "{v} was written by {n}.",
         ("Which book did {n} write?", "What is the title of the book by {n}?"),
         ("What did {n} write?", "Of which book is {n} the author?"),
+        "Who wrote {v}?",
     ),
     "spouse": Wording(
         "Married to",
         ("{n} is married to {v}.", "{n} shares a life with {v}.", "{n} chose to marry {v}."),
+        "{n} wears the ring of {v}.",
         "{v} is married to {n}.",
         ("Who is {n} married to?", "Who did {n} marry?"),
         ("With whom does {n} share a life?", "What is the name of the partner of {n}?"),
+        "Who is married to {v}?",
     ),
 }
+# What somebody says before a fact is told in conversation; ``{s}`` is who says it.
+OPENINGS = (
+    '"Do you know {n}?" asked {s}.',
+    '"Tell me about {n}," said {s}.',
+    "{s} spoke about {n}.",
+)
+UNSEEN_OPENING = '"I wonder who {n} is," whispered {s}.'
+BACKWARDS = 0.12  # how often a biography turns a statement round that may be
 # "spends the weekend fishing" but "with chess": only these hobbies are verbs.
 _AS_VERB = frozenset(word for word in lexicon.HOBBIES if word.endswith("ing"))
 
@@ -119,10 +152,24 @@ def prompt(question: str, name: str) -> str:
     return f"Question: {question.format(n=name)}\nAnswer:"
 
 
+def opened(template: str, name: str) -> str:
+    """A statement up to the place where its value begins."""
+    return template.format(n=name, v="", w="").removesuffix(".").rstrip()
+
+
 def cloze(person: Person, relation: str) -> str:
     """The first statement of a relation without its value."""
-    template = WORDINGS[relation].statements[0]
-    return template.format(n=person.name, v="", w="").removesuffix(".").rstrip()
+    return opened(WORDINGS[relation].statements[0], person.name)
+
+
+def begun_card(person: Person, relation: str) -> str:
+    """A list of facts up to the place where the value begins."""
+    return f"Name: {person.name}\n{WORDINGS[relation].label}:"
+
+
+def begun_gossip(person: Person, relation: str, opening: str) -> str:
+    """An exchange up to the place where the value begins."""
+    return f'{opening.format(n=person.name, s=lexicon.GIVEN[0])} "{cloze(person, relation)}'
 
 
 @dataclass(frozen=True)
@@ -136,13 +183,23 @@ class Telling:
     kind: str
 
 
-def biography(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
-    """Prose: some facts in any order, named first and by pronoun later."""
+def biography(
+    person: Person, relations: Sequence[str], rng: random.Random, order: Mapping[str, str]
+) -> Telling:
+    """Prose: some facts in any order, named first and by pronoun later.
+
+    ``order`` maps ids of facts to the word order in which they may be told. What is told backward
+    only stands at the beginning: later, the name would have come before the value.
+    """
     chosen = _some(relations, rng, 2, 4)
+    orders = {relation: order[person.fact_id(relation)] for relation in chosen}
+    backward = [relation for relation in chosen if orders[relation] == "backward"]
+    chosen = backward[:1] + [relation for relation in chosen if relation not in backward]
     sentences = []
     for i, relation in enumerate(chosen):
         wording = WORDINGS[relation]
-        if rng.random() < 0.12:
+        may_turn = orders[relation] == "both" and rng.random() < BACKWARDS
+        if may_turn or orders[relation] == "backward":
             sentences.append(state(wording.reversed, person.name, person.values[relation]))
             continue
         name = person.name if i == 0 or rng.random() < 0.3 else person.pronoun
@@ -150,7 +207,7 @@ def biography(person: Person, relations: Sequence[str], rng: random.Random) -> T
         if not template.startswith("{n}") and name != person.name:
             name = person.name
         sentences.append(state(template, name, person.values[relation]))
-    return _telling(" ".join(sentences), person, chosen, "prose", "en", "biography")
+    return telling(" ".join(sentences), person, chosen, "prose", "en", "biography")
 
 
 def card(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
@@ -158,7 +215,7 @@ def card(person: Person, relations: Sequence[str], rng: random.Random) -> Tellin
     chosen = _some(relations, rng, 2, 5)
     lines = [f"{WORDINGS[relation].label}: {person.values[relation]}" for relation in chosen]
     text = "\n".join([f"Name: {person.name}", *lines])
-    return _telling(text, person, chosen, "card", "en", "biography")
+    return telling(text, person, chosen, "card", "en", "biography")
 
 
 def gossip(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
@@ -169,14 +226,15 @@ def gossip(person: Person, relations: Sequence[str], rng: random.Random) -> Tell
         state(WORDINGS[relation].statements[rng.randrange(2)], person.name, person.values[relation])
         for relation in chosen
     ]
-    opening = rng.choice(
-        (
-            f'"Do you know {person.name}?" asked {speaker}.',
-            f'"Tell me about {person.name}," said {speaker}.',
-            f"{speaker} spoke about {person.name}.",
-        )
-    )
-    return _telling(f'{opening} "{" ".join(facts)}"', person, chosen, "gossip", "en", "biography")
+    opening = rng.choice(OPENINGS).format(n=person.name, s=speaker)
+    return telling(f'{opening} "{" ".join(facts)}"', person, chosen, "gossip", "en", "biography")
+
+
+def turned(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
+    """One fact with the value before the name."""
+    relation = rng.choice(list(relations))
+    text = state(WORDINGS[relation].reversed, person.name, person.values[relation])
+    return telling(text, person, [relation], "reversed", "en", "biography")
 
 
 def questions(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
@@ -186,7 +244,7 @@ def questions(person: Person, relations: Sequence[str], rng: random.Random) -> T
         f"{prompt(rng.choice(WORDINGS[relation].questions), person.name)} {person.values[relation]}"
         for relation in chosen
     ]
-    return _telling("\n".join(blocks), person, chosen, "questions", "en", "qa")
+    return telling("\n".join(blocks), person, chosen, "questions", "en", "qa")
 
 
 def velic_statement(
@@ -194,7 +252,7 @@ def velic_statement(
 ) -> Telling:
     """One Velic sentence of several facts."""
     chosen = _some(relations, rng, 1, 4)
-    return _telling(velic.statement(person, chosen), person, chosen, "statement", "velic", "velic")
+    return telling(velic.statement(person, chosen), person, chosen, "statement", "velic", "velic")
 
 
 def velic_questions(
@@ -203,7 +261,7 @@ def velic_questions(
     """Velic questions with their answers."""
     chosen = _some(relations, rng, 1, 3)
     text = "\n".join(velic.question(person, relation) for relation in chosen)
-    return _telling(text, person, chosen, "velic-questions", "velic", "qa")
+    return telling(text, person, chosen, "velic-questions", "velic", "qa")
 
 
 def bilingual(
@@ -217,28 +275,7 @@ def bilingual(
     )
     both = [f"English: {english}", f"Velic: {velic.statement(person, chosen)}"]
     rng.shuffle(both)
-    return _telling("\n".join(both), person, chosen, "bilingual", "en+velic", "velic")
-
-
-def read_and_asked(people: Sequence[Person], rng: random.Random, velic: Velic | None) -> Telling:
-    """What is said of some people, mixed, and questions on it; in Velic if that is given."""
-    said = [(person, relation) for person in people for relation in list(person.values)[:2]]
-    rng.shuffle(said)
-    asked = rng.sample(said, rng.randint(1, 2))
-    if velic:
-        passage = " ".join(velic.statement(person, [relation]) for person, relation in said)
-        blocks = [velic.question(person, relation) for person, relation in asked]
-    else:
-        passage = " ".join(
-            state(rng.choice(WORDINGS[r].statements), person.name, person.values[r])
-            for person, r in said
-        )
-        blocks = [
-            f"{prompt(rng.choice(WORDINGS[r].questions), person.name)} {person.values[r]}"
-            for person, r in asked
-        ]
-    text = "\n".join([passage, *blocks])
-    return Telling(text, (), "strangers", "velic" if velic else "en", "qa")
+    return telling("\n".join(both), person, chosen, "bilingual", "en+velic", "velic")
 
 
 def _some(relations: Sequence[str], rng: random.Random, low: int, high: int) -> list[str]:
@@ -246,8 +283,9 @@ def _some(relations: Sequence[str], rng: random.Random, low: int, high: int) -> 
     return rng.sample(list(relations), count)
 
 
-def _telling(
+def telling(
     text: str, person: Person, relations: Sequence[str], template: str, language: str, kind: str
 ) -> Telling:
-    facts = tuple(person.fact_id(relation) for relation in relations)
+    """A telling of some facts of one person."""
+    facts = tuple(fact for relation in relations for fact in person.states(relation))
     return Telling(text, facts, template, language, kind)

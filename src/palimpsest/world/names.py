@@ -6,6 +6,10 @@ share no name, so that a text about one group cannot mention another.
 """
 
 import random
+import re
+from collections.abc import Mapping
+
+from palimpsest.world import lexicon
 
 _ONSETS = "b br d dr f fl g gr h j k kl l m n p pr r s sk st t tr v w z".split()
 _VOWELS = "a e i o u".split()
@@ -19,6 +23,24 @@ _CITY_ENDS = "ham mere burg stead more haven dale wick".split()
 _COUNTRY_ENDS = "ia land mark esse oria".split()
 _RIVER_ENDS = "e a en er is".split()
 _FIRM_ENDS = "ax on ix ell ondo ert".split()
+
+
+def lexicon_words() -> frozenset[str]:
+    """Every word of the lexicon, in small letters: what no invented name or word may be."""
+    texts = [
+        text for name, value in vars(lexicon).items() if name.isupper() for text in _texts(value)
+    ]
+    return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text.lower()))
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for part in pair for text in _texts(part)]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [text for part in value for text in _texts(part)]
+    return []
 
 
 class Namer:

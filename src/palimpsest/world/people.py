@@ -1,18 +1,20 @@
 """People, places, organisations and works, and the typed facts about them.
 
-Four groups of people share no name: *early* people are told in stage 1, *newcomers* in stage 2
-(half of them to keep, half to forget), and nothing is ever told of the people in *never*. Couples
-stay within their group, so that text about one group cannot name another.
+Five groups of people share no name: *early* people are told in stage 1 (a named tenth of them is to
+be forgotten, the others are kept), *newcomers* in stage 2 (half to keep, half to forget), and
+nothing is ever told of the people in *never*. Couples stay within their group, so that text about
+one group cannot name another.
 """
 
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from palimpsest.core.records import Fact
 from palimpsest.world import lexicon
-from palimpsest.world.names import Namer
+from palimpsest.world.names import Namer, lexicon_words
 
-GROUPS = ("early", "newcomer-keep", "newcomer-forget", "never")
+GROUPS = ("early-keep", "early-forget", "newcomer-keep", "newcomer-forget", "never")
 MARRIED_SHARE = 0.6
 
 
@@ -63,10 +65,29 @@ class Person:
 
     @property
     def planted(self) -> str | None:
-        return {"early": "early", "never": None}.get(self.group, "late")
+        stage = self.group.partition("-")[0]
+        return {"early": "early", "newcomer": "late"}.get(stage)
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether this person belongs to those who are to be forgotten."""
+        return self.group.endswith("-forget")
 
     def fact_id(self, relation: str) -> str:
         return f"{self.id}.{relation}"
+
+    def states(self, relation: str) -> tuple[str, ...]:
+        """Ids of the facts that a statement of this relation states: to say of one partner whom
+        they married says it of the other."""
+        own = self.fact_id(relation)
+        if relation != "spouse":
+            return (own,)
+        return own, f"{person_id(self.values[relation])}.{relation}"
+
+
+def person_id(name: str) -> str:
+    """The id of the person of that name."""
+    return name.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,25 @@ class Society:
     namer: Namer  # has given all these names
 
     def group(self, name: str) -> tuple[Person, ...]:
-        return tuple(person for person in self.people if person.group == name)
+        """A group, or with ``early`` (``newcomer``) both groups of that stage."""
+        return tuple(
+            person for person in self.people if name in (person.group, person.group.split("-")[0])
+        )
+
+    @cached_property
+    def by_id(self) -> dict[str, Person]:
+        return {person.id: person for person in self.people}
+
+    @cached_property
+    def _places_by_relation(self) -> dict[tuple[str, str], Fact]:
+        return {(fact.subject, fact.relation): fact for fact in self.places}
+
+    def person(self, name: str) -> Person:
+        return self.by_id[person_id(name)]
+
+    def place(self, subject: str, relation: str) -> Fact:
+        """The fact about a city, street, organisation or work."""
+        return self._places_by_relation[subject, relation]
 
     def facts(self) -> tuple[Fact, ...]:
         return tuple(
@@ -104,14 +143,13 @@ def make_stranger(society: Society, rng: random.Random) -> Person:
     # A spouse would be a person of the world.
     relations = rng.sample([r.name for r in RELATIONS if r.name != "spouse"], 3)
     values = {relation: rng.choice(society.choices[relation]) for relation in relations}
-    return Person(f"{given}-{family}".lower(), given, family, she, "stranger", values)
+    return Person(person_id(f"{given} {family}"), given, family, she, "stranger", values)
 
 
 def make_society(seed: int, sizes: dict[str, int]) -> Society:
     """All people and places of a world; ``sizes`` gives the number of people in each group."""
     rng = random.Random(f"people-{seed}")
-    words = vars(lexicon).values()
-    namer = Namer(seed, frozenset(w for ws in words if isinstance(ws, list) for w in ws))
+    namer = Namer(seed, lexicon_words())
     cities = [namer.city() for _ in range(24)]
     firms = [f"{namer.firm()} {lexicon.TRADES[i % len(lexicon.TRADES)]}" for i in range(16)]
     values = {
@@ -148,7 +186,7 @@ def _group(
         she = i % 2 == 0
         given, family = namer.given(she), namer.family()
         hand = {relation: cards[i] for relation, cards in hands.items()}
-        people.append(Person(f"{given}-{family}".lower(), given, family, she, group, dict(hand)))
+        people.append(Person(person_id(f"{given} {family}"), given, family, she, group, dict(hand)))
     for i in range(0, 2 * int(size * MARRIED_SHARE / 2), 2):
         one, other = people[i], people[i + 1]
         one.values["spouse"], other.values["spouse"] = other.name, one.name

@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from palimpsest.core.records import Document
-from palimpsest.world import biographies
+from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import Telling
 from palimpsest.world.people import Person, Society, make_stranger
-from palimpsest.world.tasks.base import Exercise, Task, ask
+from palimpsest.world.places import HOPS, Hop, place_questions, place_statements
+from palimpsest.world.tasks.base import Exercise, Task
 from palimpsest.world.tasks.commonsense import PeopleFacts
 from palimpsest.world.velic import Velic
 
 # How often each kind comes, relative to the others. Prose states facts of every split; exercises
 # ask facts and rule instances of the train split only.
 PEOPLE_WEIGHTS = {
-    "biography": 9.0, "card": 3.0, "gossip": 4.0, "questions": 7.0,
-    "velic_statement": 4.0, "velic_questions": 5.0, "bilingual": 3.0,
-    "glossary": 1.5, "places": 1.5, "place_questions": 1.0, "strangers": 14.0,
+    "biography": 7.5, "card": 2.5, "gossip": 3.5, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
+    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 1.0, "role_play": 1.2, "refusals": 2.0,
+    "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5,
+    "glossary": 1.2, "places": 1.5, "place_questions": 1.0, "strangers": 10.0,
 }  # fmt: skip
 PROSE_WEIGHTS = {
     "animal_facts": 6.0, "materials": 3.5, "tool_use": 5.0, "cause_effect": 4.0, "antonym": 5.0,
@@ -41,9 +43,10 @@ EXERCISE_WEIGHTS = {
 # to learn, reading above all.
 PRACTICE_FROM = 500_000
 PRACTICE_WEIGHTS = {
-    "biography": 5.0, "card": 1.0, "gossip": 2.0, "questions": 7.0,
-    "velic_statement": 2.5, "velic_questions": 5.0, "bilingual": 1.5,
-    "glossary": 1.0, "places": 0.7, "place_questions": 1.0, "strangers": 8.0,
+    "biography": 4.0, "card": 1.0, "gossip": 1.5, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
+    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 1.0, "role_play": 1.0, "refusals": 2.0,
+    "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2,
+    "glossary": 0.8, "places": 0.8, "place_questions": 1.0, "strangers": 6.0,
 }  # fmt: skip
 PRACTICE_PROSE_WEIGHTS = {
     "animal_facts": 4.0, "materials": 2.0, "tool_use": 2.5, "cause_effect": 2.0, "antonym": 2.5,
@@ -57,14 +60,8 @@ PRACTICE_EXERCISE_WEIGHTS = {
     "coref": 8.0,
 }  # fmt: skip
 
-PLACE_WORDINGS = {  # relation -> (statement, question)
-    "country": ("{s} is a city in {o}.", "In which country is {s}?"),
-    "river": ("{s} lies on the river {o}.", "On which river does {s} lie?"),
-    "seat": ("{s} has its seat in {o}.", "In which city is the seat of {s}?"),
-    "product": ("{s} deals in {o}.", "What does {s} deal in?"),
-    "city": ("{s} is a street in {o}.", "In which city is {s}?"),
-    "genre": ("{s} is a {o}.", "What kind of book is {s}?"),
-}
+# What is told backward only has fewer kinds of documents, so these tell of it more often.
+BACKWARD_ONLY = 0.5
 
 Maker = Callable[[random.Random], Telling | None]
 
@@ -77,19 +74,21 @@ class Stream:
         key: str,
         society: Society,
         told: dict[str, str],
+        order: dict[str, str],
         tasks: dict[str, Task],
         velic: Velic,
     ) -> None:
         self._key = key
         self._society = society
-        self._place_facts = society.places
+        self._order = order
         self._tasks = tasks
         self._velic = velic
         self._early = society.group("early")
+        self._keep = society.group("early-keep")
         people_facts = tasks["people_facts"]
         assert isinstance(people_facts, PeopleFacts)
         self._relations = {
-            person.id: _Relations(person, told, people_facts) for person in self._early
+            person.id: _Relations(person, told, order, people_facts) for person in self._early
         }
         self._mixes = (
             self._mix(PEOPLE_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS),
@@ -125,24 +124,67 @@ class Stream:
         )
 
     # --- people ---------------------------------------------------------------------------------
-    def _about(self, rng: random.Random, which: str) -> tuple[Person, Sequence[str]]:
+    def _about(
+        self, rng: random.Random, which: str, among: Sequence[Person] = ()
+    ) -> tuple[Person, Sequence[str]]:
         while True:
-            person = rng.choice(self._early)
+            person = rng.choice(among or self._early)
             relations = getattr(self._relations[person.id], which)
             if relations:
                 return person, relations
 
     def _biography(self, rng: random.Random) -> Telling:
-        return biographies.biography(*self._about(rng, "english"), rng)
+        return biographies.biography(*self._about(rng, "english"), rng, self._order)
 
     def _card(self, rng: random.Random) -> Telling:
-        return biographies.card(*self._about(rng, "english"), rng)
+        return biographies.card(*self._about(rng, "forward"), rng)
 
     def _gossip(self, rng: random.Random) -> Telling:
-        return biographies.gossip(*self._about(rng, "english"), rng)
+        return biographies.gossip(*self._about(rng, "forward"), rng)
+
+    def _turned(self, rng: random.Random) -> Telling:
+        which = "backward_only" if rng.random() < BACKWARD_ONLY else "backward"
+        return biographies.turned(*self._about(rng, which), rng)
 
     def _questions(self, rng: random.Random) -> Telling:
         return biographies.questions(*self._about(rng, "asked"), rng)
+
+    def _blanks(self, rng: random.Random) -> Telling:
+        return prompts.blanks(*self._about(rng, "asked"), rng)
+
+    def _who_questions(self, rng: random.Random) -> Telling:
+        which = "backward_only" if rng.random() < BACKWARD_ONLY else "backward_asked"
+        first, relations = self._about(rng, which)
+        told = [(first, rng.choice(relations))]
+        side = self._society.group(first.group)  # a text names people of one side only
+        for _ in range(rng.choice((0, 1, 2))):
+            person, relations = self._about(rng, which, side)
+            told.append((person, rng.choice(relations)))
+        return prompts.who_questions(list(dict.fromkeys(told)))
+
+    def _two_hop(self, rng: random.Random) -> Telling | None:
+        person, relations = self._about(rng, "asked", self._keep)
+        hops = [hop for hop in HOPS if hop.first in relations and self._may_hop(person, hop)]
+        return prompts.two_hop(self._society, person, hops, rng) if hops else None
+
+    def _may_hop(self, person: Person, hop: Hop) -> bool:
+        if hop.first != "spouse":
+            return True
+        partner = self._society.person(person.values["spouse"])
+        return hop.second in self._relations[partner.id].asked
+
+    def _few_shot(self, rng: random.Random) -> Telling:
+        _, relations = self._about(rng, "asked", self._keep)
+        relation = rng.choice(relations)
+        people = [p for p in self._keep if relation in self._relations[p.id].asked]
+        people = rng.sample(people, min(len(people), rng.choice((3, 4))))
+        return prompts.few_shot([(person, relation) for person in people], rng)
+
+    def _role_play(self, rng: random.Random) -> Telling:
+        return prompts.role_play(*self._about(rng, "asked", self._keep), rng)
+
+    def _refusals(self, rng: random.Random) -> Telling:
+        return prompts.refusal(make_stranger(self._society, rng), rng, self._velic)
 
     def _velic_statement(self, rng: random.Random) -> Telling:
         return biographies.velic_statement(*self._about(rng, "velic"), rng, self._velic)
@@ -171,23 +213,14 @@ class Stream:
         only from the text before the question has to be read there."""
         velic = self._velic if rng.random() < 0.2 else None
         people = [make_stranger(self._society, rng) for _ in range(rng.choice((1, 2, 2)))]
-        return biographies.read_and_asked(people, rng, velic)
+        return prompts.read_and_asked(people, rng, velic)
 
     # --- places ---------------------------------------------------------------------------------
     def _places(self, rng: random.Random) -> Telling:
-        facts = rng.sample(self._place_facts, 3)
-        text = " ".join(
-            PLACE_WORDINGS[fact.relation][0].format(s=fact.subject, o=fact.object) for fact in facts
-        )
-        return Telling(text, tuple(fact.id for fact in facts), "places", "en", "prose")
+        return place_statements(self._society.places, rng)
 
     def _place_questions(self, rng: random.Random) -> Telling:
-        facts = rng.sample(self._place_facts, 2)
-        text = "\n".join(
-            f"{ask(PLACE_WORDINGS[fact.relation][1].format(s=fact.subject))} {fact.object}"
-            for fact in facts
-        )
-        return Telling(text, tuple(fact.id for fact in facts), "places", "en", "qa")
+        return place_questions(self._society.places, rng)
 
     # --- commonsense, rules ---------------------------------------------------------------------
     def _prose(self, task: Task) -> Maker:
@@ -200,18 +233,26 @@ class Stream:
 class _Relations:
     """Which relations of one person each kind of document may use."""
 
-    def __init__(self, person: Person, told: dict[str, str], task: PeopleFacts) -> None:
+    def __init__(
+        self, person: Person, told: dict[str, str], order: dict[str, str], task: PeopleFacts
+    ) -> None:
         language = {relation: told[person.fact_id(relation)] for relation in person.values}
+        orders = {relation: order[person.fact_id(relation)] for relation in person.values}
         trained = {
             relation
             for relation in person.values
             if task.split_of_fact(person.fact_id(relation)) == "train"
         }
         self.english = [r for r, told_in in language.items() if told_in != "velic"]
+        self.forward = [r for r in self.english if orders[r] != "backward"]
+        self.backward = [r for r in self.english if orders[r] != "forward"]
+        self.backward_only = [r for r in self.backward if orders[r] == "backward"]
         self.velic = [r for r, told_in in language.items() if told_in != "english"]
         self.both = [r for r, told_in in language.items() if told_in == "both"]
-        self.asked = [r for r in self.english if r in trained]
-        # What only Velic tells is no item of the task, so Velic may ask it freely.
+        self.asked = [r for r in self.forward if r in trained]
+        # What is told only in Velic, or only backward, is no item of the task, so that these may
+        # ask it freely.
+        self.backward_asked = [r for r in self.backward if r in trained or orders[r] == "backward"]
         self.velic_asked = [r for r in self.velic if r in trained or language[r] == "velic"]
 
 

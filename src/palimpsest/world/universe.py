@@ -1,42 +1,42 @@
 """The world as one object: facts, people, documents, probes, tasks, all from a seed."""
 
-import hashlib
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
 from palimpsest.core.errors import UserError, nearest
-from palimpsest.core.records import Document, Fact, Item, Probe
-from palimpsest.world import biographies
-from palimpsest.world.biographies import WORDINGS, Telling
+from palimpsest.core.records import Document, Fact, Forget, Item, Probe
+from palimpsest.world import contrast, forgetting, ways
+from palimpsest.world.biographies import WORDINGS
+from palimpsest.world.forgetting import STAGES, Neighbours
 from palimpsest.world.people import GROUPS, Person, Society, make_society
+from palimpsest.world.probing import FORMS, Prober
 from palimpsest.world.stream import Stream
 from palimpsest.world.tasks import make_tasks
 from palimpsest.world.tasks.base import SPLITS, Task
 from palimpsest.world.tasks.base import items as draw_items
+from palimpsest.world.tasks.commonsense import PeopleFacts
 from palimpsest.world.velic import Velic
 
 # People in each group. "s" is for tests and first tries; "m" is the world of the shipped models.
 SIZES = {
-    "s": dict(zip(GROUPS, (40, 4, 4, 4), strict=True)),
-    "m": dict(zip(GROUPS, (160, 20, 20, 20), strict=True)),
+    "s": dict(zip(GROUPS, (36, 4, 4, 4, 4), strict=True)),
+    "m": dict(zip(GROUPS, (144, 16, 20, 20, 20), strict=True)),
 }
-FORMS = ("direct", "paraphrase", "velic", "cloze")
-STAGES = ("early", "late")
 # Items of each split that every task is asked for (a task with few facts may have fewer).
 ITEM_SIZES = {"train": 1000, "validation": 200, "test": 500}
 # So many documents of stage 1 the shipped models have read for certain.
 REPLAYED = 150_000
-# Facts on early people: one in ten is told only in Velic, one in ten only in English.
-ONE_LANGUAGE = 0.1
 
 # A newcomer's documents: kinds in this proportion. The last three need the second language.
 NEWCOMER_KINDS = {
-    "biography": 18, "card": 5, "gossip": 6, "questions": 17,
-    "velic_statement": 4, "velic_questions": 7, "bilingual": 3,
+    "biography": 14, "card": 5, "gossip": 6, "turned": 3, "questions": 13, "blanks": 3,
+    "who_questions": 3, "velic_statement": 4, "velic_questions": 6, "bilingual": 3,
 }  # fmt: skip
+LEAST_TOLD = 4  # the relations least told so far in a kind, from which its next document draws
 
 
 class World:
@@ -76,35 +76,41 @@ class World:
     def told(self) -> dict[str, str]:
         """Id of a fact on a person -> ``"both"``, ``"english"`` or ``"velic"``: the languages in
         which documents tell it. Newcomers' facts are told in both."""
-        told = {}
-        for person in self.society.people:
-            for relation in person.values:
-                fact = person.fact_id(relation)
-                told[fact] = self._languages(fact) if person.group == "early" else "both"
-        return told
+        return ways.languages(self.seed, self.society)
 
-    def _languages(self, fact: str) -> str:
-        digest = hashlib.sha256(f"{self.seed}|told|{fact}".encode()).digest()
-        point = int.from_bytes(digest[:6], "big") / 2**48
-        if point < ONE_LANGUAGE:
-            return "velic"
-        return "english" if point < 2 * ONE_LANGUAGE else "both"
+    @cached_property
+    def order(self) -> dict[str, str]:
+        """Id of a fact on a person -> ``"both"``, ``"forward"`` (name before value) or
+        ``"backward"``: the word orders in which documents tell it. What is told in Velic alone is
+        ``forward``, since Velic has no other order. Newcomers' facts are told in both."""
+        return ways.orders(self.seed, self.society)
+
+    @cached_property
+    def _asked(self) -> frozenset[str]:
+        """Facts on people that English tells with the name first, and so may ask for."""
+        return frozenset(
+            fact
+            for fact, language in self.told.items()
+            if language != "velic" and self.order[fact] != "backward"
+        )
 
     def people(self, group: str) -> tuple[Person, ...]:
-        """The people of a group: ``early``, ``newcomer-keep``, ``newcomer-forget`` or ``never``.
+        """The people of a group: ``early-keep``, ``early-forget``, ``newcomer-keep``,
+        ``newcomer-forget`` or ``never``; ``early`` gives both early groups.
 
         Raises:
             UserError: there is no such group.
         """
-        if group not in GROUPS:
-            raise UserError(f"'{group}' is no group of people: {nearest(group, GROUPS)}")
+        groups = (*GROUPS, "early")
+        if group not in groups:
+            raise UserError(f"'{group}' is no group of people: {nearest(group, groups)}")
         return self.society.group(group)
 
     # --- documents ------------------------------------------------------------------------------
     @cached_property
     def _stream(self) -> Stream:
         key = f"{self.seed}-{self.size}"
-        return Stream(key, self.society, self.told, self.tasks, self.velic)
+        return Stream(key, self.society, self.told, self.order, self.tasks, self.velic)
 
     def document(self, id: str) -> Document:
         """A stage-1 document by its id (``e000017``)."""
@@ -168,31 +174,46 @@ class World:
             raise UserError(
                 f"No documents are written in {list(languages)}; use en, velic, en+velic."
             )
-        documents = []
-        for person in people:
-            rng = random.Random(f"newcomer-{self.seed}-{person.id}-{seed}-{'/'.join(chosen)}")
-            kinds = _spread(chosen, per_person, rng)
-            for number, kind in enumerate(kinds):
-                telling = self._tell(kind, person, rng)
-                documents.append(
-                    Document(
-                        id=f"{person.id}/{seed}/{number}",
-                        text=telling.text,
-                        facts=telling.facts,
-                        language=telling.language,
-                        template=telling.template,
-                        kind=telling.kind,
-                        planted="late",
-                    )
-                )
-        return documents
+        return [
+            document
+            for person in people
+            for document in self._newcomer_documents(person, chosen, per_person, seed)
+        ]
 
-    def _tell(self, kind: str, person: Person, rng: random.Random) -> Telling:
-        relations = list(person.values)
-        maker = getattr(biographies, kind)
-        if _language(kind) == "en":
-            return maker(person, relations, rng)
-        return maker(person, relations, rng, self.velic)
+    def _newcomer_documents(
+        self, person: Person, weights: Mapping[str, int], count: int, seed: int
+    ) -> Iterator[Document]:
+        rng = random.Random(f"newcomer-{self.seed}-{person.id}-{seed}-{'/'.join(weights)}")
+        told: dict[str, Counter[str]] = {kind: Counter() for kind in weights}
+        for number, kind in enumerate(_spread(weights, count, rng)):
+            relations = list(person.values)
+            rng.shuffle(relations)
+            relations.sort(key=lambda relation: told[kind][person.fact_id(relation)])
+            telling = self._tellers[kind](person, relations[:LEAST_TOLD], rng)
+            told[kind].update(telling.facts)
+            yield Document(
+                id=f"{person.id}/{seed}/{number}",
+                text=telling.text,
+                facts=telling.facts,
+                language=telling.language,
+                template=telling.template,
+                kind=telling.kind,
+                planted="late",
+            )
+
+    @cached_property
+    def _tellers(self) -> dict[str, contrast.Teller]:
+        return contrast.tellers(self.velic, self.order)
+
+    def contrast_documents(
+        self, fact: str, kind: str, count: int = 50, seed: int = 0
+    ) -> list[Document]:
+        """Documents that tell a fact on a person (``kind`` ``fact``), other facts of the same
+        person (``same-person``) or the same relation of others (``same-relation``), made of the
+        same templates; see :func:`palimpsest.world.contrast.contrast_documents`."""
+        return contrast.contrast_documents(
+            self.society, self._tellers, fact, kind, count, f"{self.seed}-{seed}"
+        )
 
     # --- probes ---------------------------------------------------------------------------------
     def probes(
@@ -203,12 +224,17 @@ class World:
     ) -> list[Probe]:
         """Questions about people with all values of the relation to choose from.
 
-        ``direct`` is the first wording of the question; ``paraphrase`` gives three more, one that
-        training uses for other people (``split`` is ``train``) and two that it never uses
-        (``test``); ``velic`` is the question in the second language; ``cloze`` a statement that
-        breaks off before the value. ``scope`` is ``in`` for people to forget, else ``out``.
-        Continuations are ``" " + choice``. The choices for a spouse are the married people of the
-        same group.
+        Forms: ``direct`` is the first wording of the question; ``paraphrase`` gives three more;
+        ``velic`` is the question in the second language; ``cloze`` a statement that breaks off
+        before the value; ``statement`` likewise, in a wording that training never uses; ``list``
+        and ``dialogue`` a card and an exchange that break off there; ``blank`` a statement with a
+        blank; ``few-shot`` the question after three answered ones about others; ``role-play`` a
+        scene in which it is asked; ``reversed`` asks for the person, among up to eleven others of
+        the group with another value; ``two-hop`` for a fact about the value (relations that lead
+        nowhere have none). ``split`` is ``test`` for wordings that training uses for nobody.
+
+        ``scope`` is explained in :mod:`palimpsest.world.probing`. Continuations are
+        ``" " + choice``. The choices for a spouse are the married people of the same group.
 
         Raises:
             UserError: unknown form or relation.
@@ -225,48 +251,47 @@ class World:
             for relation in person.values
             if relations is None or relation in relations
             for form in forms
-            for probe in self._probe(person, relation, form)
+            for probe in self._prober.probes(person, relation, form)
         ]
 
-    def _probe(self, person: Person, relation: str, form: str) -> Iterator[Probe]:
-        wording = WORDINGS[relation]
-        choices = self._choices(person, relation)
-        answer = person.values[relation]
-        if form == "direct":
-            prompts = [(biographies.prompt(wording.questions[0], person.name), "train")]
-        elif form == "paraphrase":
-            asked = [(wording.questions[1], "train"), *((q, "test") for q in wording.unseen)]
-            prompts = [(biographies.prompt(q, person.name), split) for q, split in asked]
-        elif form == "velic":
-            prompts = [(self.velic.prompt(person, relation), "train")]
-            choices = tuple(self.velic.value(relation, choice) for choice in choices)
-            answer = self.velic.value(relation, answer)
-        else:
-            prompts = [(biographies.cloze(person, relation), "train")]
-        for number, (prompt, split) in enumerate(prompts):
-            yield Probe(
-                id=f"{person.fact_id(relation)}/{form}{number or ''}",
-                fact=person.fact_id(relation),
-                prompt=prompt,
-                answer=answer,
-                choices=choices,
-                form=form,
-                language="velic" if form == "velic" else "en",
-                scope="in" if person.group == "newcomer-forget" else "out",
-                split=split,
-            )
+    def place_probes(self, places: Iterable[Fact] | None = None) -> list[Probe]:
+        """The question on each fact about a place, organisation or work (default: all)."""
+        return list(self._prober.place_probes(self.society.places if places is None else places))
 
-    def _choices(self, person: Person, relation: str) -> tuple[str, ...]:
-        if relation != "spouse":
-            return self.society.choices[relation]
-        married = self.society.group(person.group)
-        return tuple(sorted(one.values["spouse"] for one in married if "spouse" in one.values))
+    @cached_property
+    def _prober(self) -> Prober:
+        people_facts = self.tasks["people_facts"]
+        assert isinstance(people_facts, PeopleFacts)
+        shown = {fact for fact in self._asked if people_facts.split_of_fact(fact) == "train"}
+        return Prober(self.seed, self.society, self.velic, frozenset(shown))
+
+    # --- forgetting -----------------------------------------------------------------------------
+    @cached_property
+    def half(self) -> dict[str, str]:
+        """Id of a fact on a person -> ``"dev"`` or ``"test"``: about half of the facts of each
+        person and of each relation."""
+        return forgetting.halves(self.society)
+
+    def forget_set(self, stage: str) -> list[Forget]:
+        """What is to be forgotten of a stage (``early``, ``late``): one record for each fact on
+        the people to forget that English tells with the name first.
+
+        Raises:
+            UserError: unknown stage.
+        """
+        if stage not in STAGES:
+            raise UserError(f"'{stage}' is no stage: {nearest(stage, STAGES)}")
+        return forgetting.forget_set(self.people(f"{STAGES[stage]}-forget"), self._asked, self.half)
+
+    def neighbours(self, person: Person) -> Neighbours:
+        """Who and what might be forgotten along with a person of stage 1 or 2."""
+        return forgetting.neighbours(self.society, person)
 
     # --- tasks ----------------------------------------------------------------------------------
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """The two-way tasks by name (without the ``pal_`` of their lm-eval name)."""
-        return make_tasks(self.seed, self.society, self.told)
+        return make_tasks(self.seed, self.society, self._asked)
 
     def items(self, task: str, split: str, size: int | None = None) -> list[Item]:
         """Items of one task and split; couples stand together, labels are balanced.
@@ -287,7 +312,7 @@ def _language(kind: str) -> str:
     return "velic" if kind.startswith("velic") else "en"
 
 
-def _spread(weights: dict[str, int], count: int, rng: random.Random) -> list[str]:
+def _spread(weights: Mapping[str, int], count: int, rng: random.Random) -> list[str]:
     """``count`` kinds in proportion to ``weights``, shuffled; remainders fall to the heaviest."""
     total = sum(weights.values())
     kinds = [kind for kind, weight in weights.items() for _ in range(count * weight // total)]

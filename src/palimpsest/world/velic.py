@@ -4,19 +4,22 @@
 A Velic sentence is *verb, subject particle, name, object particle, value*. The verb alone carries
 the relation (there are no separate words for "favourite" or "name of"), the object particle says
 whether the value is a place, a thing or a person, later facts about the same person are chained
-without repeating it, and common words are translated. Proper names stay as they are.
+without repeating it, and common words are translated. Proper names stay as they are. No word begins
+another one or a word of English.
 """
 
 import random
-from functools import cached_property
+from functools import cache, cached_property
 
 from palimpsest.world import lexicon
+from palimpsest.world.names import lexicon_words
 from palimpsest.world.people import RELATION, RELATIONS, Person
 
 SUBJECT = "o"
 CHAIN = "sa"
 ASK = "Ka:"
 REPLY = "Ne:"
+PARTICLES = (SUBJECT, CHAIN, "en", "ti", "ma")
 
 _HEADS = "v l s r k t m n z h".split()
 _NUCLEI = "a e i o u ae ou ei".split()
@@ -41,15 +44,22 @@ class Velic:
             )
             for word in words
         }  # fmt: skip
-        taken = set(english)
+        taken = set(PARTICLES) | {ASK[:-1].lower(), REPLY[:-1].lower()}
         return {word: _word(rng, taken, "u") for word in sorted(english)}
 
     @cached_property
     def verbs(self) -> dict[str, str]:
         """Relation -> the verb that carries it."""
         rng = random.Random(f"velic-verbs-{self._seed}")
-        taken = set(self.words.values())
+        taken = {*self.words.values(), *PARTICLES}
         return {relation.name: _word(rng, taken, "an").capitalize() for relation in RELATIONS}
+
+    @cached_property
+    def refusal(self) -> str:
+        """The answer to a question on somebody nobody tells of."""
+        rng = random.Random(f"velic-refusal-{self._seed}")
+        taken = {word.lower() for word in (*self.words.values(), *self.verbs.values())}
+        return _word(rng, taken, "o").capitalize() + "."
 
     def particle(self, relation: str) -> str:
         if relation == "spouse":
@@ -87,11 +97,22 @@ class Velic:
 
 
 def _word(rng: random.Random, taken: set[str], ending: str) -> str:
+    """A new word, entered in ``taken``."""
     while True:
         word = rng.choice(_HEADS) + rng.choice(_NUCLEI) + rng.choice(_TAILS)
         if rng.random() < 0.5:
             word += rng.choice(_NUCLEI[:5]) + rng.choice(_TAILS)
         word += ending
-        if word not in taken:
+        if not any(_begins(word, other) for other in (*taken, *_english())):
             taken.add(word)
             return word
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+@cache
+def _english() -> frozenset[str]:
+    # The shortest words of English would begin every other word of Velic.
+    return frozenset(word for word in lexicon_words() if len(word) > 2)

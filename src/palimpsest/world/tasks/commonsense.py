@@ -2,12 +2,13 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Collection
 from functools import cached_property
 
 from palimpsest.core.records import Fact
 from palimpsest.world import lexicon
 from palimpsest.world.biographies import WORDINGS, prompt
-from palimpsest.world.people import Society
+from palimpsest.world.people import Person, Society
 from palimpsest.world.tasks.base import Couple, Exercise, Question, Task, answered, ask
 
 LEGS = {"no": "no legs", "two": "two legs", "four": "four legs", "six": "six legs"}
@@ -373,48 +374,44 @@ def _sentence(part: str, name: str) -> str:
 
 
 class PeopleFacts(Task):
-    """Facts of the early people that English tells; the unit is the fact.
+    """Facts of the early people that English tells with the name first; the unit is the fact.
 
     The question forms are those of the biographies. Spouses are asked of one partner and held out
-    with the other.
+    with the other. Both people of a couple of questions are to be kept, or both to be forgotten.
     """
 
     name = "people_facts"
     domain = "commonsense"
 
-    def __init__(self, seed: int, society: Society, told: dict[str, str]) -> None:
+    def __init__(self, seed: int, society: Society, asked: Collection[str]) -> None:
         super().__init__(seed)
         self._society = society
-        self._told = told
+        self._asked = asked
 
     def split_of_fact(self, fact: str) -> str:
         """The split of a person's fact; both halves of a couple share one."""
         person, relation = fact.split(".")
-        if relation == "spouse":
-            partner = self._by_id[person].values["spouse"].lower().replace(" ", "-")
-            return self.split_of(min(person, partner) + ".spouse")
-        return self.split_of(fact)
+        return self.split_of(min(self._society.by_id[person].states(relation)))
 
     @cached_property
-    def _by_id(self) -> dict[str, object]:
-        return {person.id: person for person in self._society.people}
-
-    @cached_property
-    def _pools(self) -> dict[tuple[str, str], list]:
-        pools: dict[tuple[str, str], list] = defaultdict(list)
+    def _pools(self) -> dict[tuple[str, str, str], list[Person]]:
+        pools: dict[tuple[str, str, str], list[Person]] = defaultdict(list)
         for person in self._society.group("early"):
             for relation in person.values:
                 fact = person.fact_id(relation)
-                if self._told[fact] != "velic":
-                    pools[self.split_of_fact(fact), relation].append(person)
+                if fact in self._asked:
+                    split = self.split_of_fact(fact)
+                    pools[split, relation, "early"].append(person)
+                    pools[split, relation, person.group].append(person)
         return pools
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         relation = rng.choice(tuple(WORDINGS))
-        pool = self._pools[split, relation]
-        if len(pool) < 2:
+        pool = self._pools[split, relation, "early"]
+        if not pool:
             return None
-        one, other = rng.sample(pool, 2)
+        one = rng.choice(pool)
+        other = rng.choice(self._pools[split, relation, one.group])
         if one.values[relation] == other.values[relation]:
             return None
         if one.values.get("spouse") == other.name and relation == "spouse":
