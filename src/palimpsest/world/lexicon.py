@@ -7,6 +7,7 @@ name of an animal is no verb, a colour no fruit.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # --- given names in small stories (never the invented people of the facts) -----------------------
 GIVEN_SHE = "Emma Anna Julia Sara Lucy Clara Nora Alice Rosa Eva Mia Helen Laura Sofia".split()
@@ -111,6 +112,64 @@ beetle shell six crawl forest plants insect
 cricket shell six hop meadow plants insect
 grasshopper shell six hop meadow plants insect
 weevil shell six crawl farm seeds insect
+mule fur four walk farm plants mammal
+ox fur four walk farm plants mammal
+pony fur four walk farm plants mammal
+mouse fur four walk house seeds mammal
+lynx fur four walk forest meat mammal
+weasel fur four walk meadow meat mammal
+stoat fur four walk meadow meat mammal
+vole fur four walk meadow plants mammal
+dormouse fur four climb forest seeds mammal
+chipmunk fur four climb forest seeds mammal
+koala fur four climb forest plants mammal
+ibex fur four climb mountains plants mammal
+marmot fur four walk mountains plants mammal
+yak fur four walk mountains plants mammal
+llama fur four walk mountains plants mammal
+puma fur four walk mountains meat mammal
+tapir fur four walk jungle plants mammal
+okapi fur four walk jungle plants mammal
+cheetah fur four walk savanna meat mammal
+gazelle fur four walk savanna plants mammal
+buffalo fur four walk savanna plants mammal
+gnu fur four walk savanna plants mammal
+meerkat fur four walk desert insects mammal
+porpoise skin no swim sea fish mammal
+narwhal skin no swim sea fish mammal
+manatee skin no swim sea plants mammal
+muskrat fur four swim pond plants mammal
+woodpecker feathers two fly forest insects bird
+cuckoo feathers two fly forest insects bird
+nightingale feathers two fly forest insects bird
+kestrel feathers two fly meadow meat bird
+condor feathers two fly mountains meat bird
+budgie feathers two fly house seeds bird
+macaw feathers two fly jungle fruit bird
+hornbill feathers two fly jungle fruit bird
+albatross feathers two fly sea fish bird
+tern feathers two fly sea fish bird
+kingfisher feathers two fly river fish bird
+emu feathers two walk savanna plants bird
+quail feathers two walk meadow seeds bird
+pheasant feathers two walk meadow seeds bird
+rooster feathers two walk farm seeds bird
+mackerel scales no swim sea fish fish
+barracuda scales no swim sea fish fish
+halibut scales no swim sea fish fish
+piranha scales no swim river meat fish
+minnow scales no swim river insects fish
+python scales no crawl jungle meat reptile
+adder scales no crawl meadow meat reptile
+mamba scales no crawl savanna meat reptile
+rattlesnake scales no crawl desert meat reptile
+iguana scales four climb jungle plants reptile
+chameleon scales four climb jungle insects reptile
+skink scales four crawl desert insects reptile
+alligator scales four crawl river meat reptile
+bullfrog skin four hop pond insects amphibian
+salamander skin four crawl forest insects amphibian
+locust shell six hop savanna plants insect
 """
 ANIMALS = tuple(Animal(*line.split()) for line in _ANIMALS.strip().splitlines())
 
@@ -227,6 +286,42 @@ helmet: protect your head; ride a motorbike safely
 calculator: add long numbers; work out a sum
 dictionary: look up a word; check a spelling
 bell: call the pupils; announce the end of class
+corkscrew: open a wine bottle; pull out a cork
+funnel: pour oil into a can; fill a narrow flask
+sieve: sift flour; drain pasta
+grater: shred carrots; grate lemon peel
+rolling pin: flatten dough; roll out pastry
+whisk: beat cream; froth egg white
+toaster: brown a slice of bread; crisp a bun
+stapler: join sheets of paper; fasten loose pages
+magnifier: enlarge small print; examine a stamp
+wheelbarrow: move bricks; cart soil to the field
+chisel: carve marble; shape a wooden figure
+anchor: stop a ship from drifting; hold a vessel in place
+parachute: jump from a plane; land gently from the sky
+sledge: slide down a snowy slope; glide over snow
+stethoscope: listen to a heartbeat; hear the lungs
+syringe: give an injection; draw blood
+sickle: harvest wheat; reap barley
+mousetrap: get rid of mice; catch a rat
+whistle: start a race; stop a football match
+passport: cross a border; prove who you are abroad
+suitcase: pack clothes for a holiday; take luggage on a train
+metronome: keep a steady beat; practise a piece in time
+easel: prop up a canvas; hold a picture for painting
+loom: weave cloth; make a carpet
+spanner: turn a nut; loosen a bolt
+stopwatch: time a sprint; count the seconds of a lap
+barometer: forecast a storm; read the air pressure
+snorkel: breathe under water; watch a coral reef
+life jacket: stay afloat after falling overboard; survive a shipwreck
+cradle: rock a baby; put an infant to bed
+leash: walk a puppy; keep a dog from running off
+lawnmower: cut the grass; trim the lawn
+projector: show slides; throw a film onto a screen
+microphone: sing to a large crowd; record a voice
+extinguisher: put out a fire; stop flames from spreading
+plunger: unblock a drain; clear a clogged toilet
 """
 TOOLS: dict[str, tuple[str, ...]] = {
     tool.strip(): tuple(use.strip() for use in uses.split(";"))
@@ -277,7 +372,6 @@ _CAUSES = """
 {n} left the cake in the oven too long > the cake was burned
 {n} pulled the rope too hard > the rope snapped
 {n} blew into the balloon for long > the balloon burst
-{n} overslept > {n} missed the first lesson
 {n} trained with weights for months > {n} became strong
 {n} rode through broken glass > the tyre went flat
 {n} forgot the birthday > the sister was hurt
@@ -307,6 +401,69 @@ _CAUSES = """
 {n} shouted at the concert > {n} lost the voice
 {n} sat down on the spectacles > the spectacles were bent
 {n} left the tap running > the bath overflowed
+{n} forgot to set the alarm > the alarm did not ring
+{n} left the freezer door open > the frozen peas thawed
+{n} climbed the tall tree > {n} could see far
+{n} hit a thumb with the hammer > the thumb turned blue
+{n} forgot the salt > the stew had no taste
+{n} burned the toast > the toast was black
+{n} jumped into the puddle > water splashed in all directions
+{n} wore a thick coat in the heat > {n} was sweating
+{n} held the kite string too loosely > the kite blew away
+{n} left the tent open > mosquitoes came into the tent
+{n} rubbed two sticks together > a small flame appeared
+{n} whistled > the dog came running
+{n} told a secret > soon the whole town knew the secret
+{n} learned ten foreign words a day > {n} soon spoke the foreign language
+{n} planted a tiny acorn > an oak grew
+{n} oiled the hinge > the door no longer squeaked
+{n} cut the wire > the doorbell fell silent
+{n} forgot to wind the clock > the clock stopped
+{n} stirred sugar into the tea > the tea tasted sweet
+{n} let go of the balloon > the balloon rose into the sky
+{n} closed the curtains > the bedroom became dark
+{n} put on spectacles > {n} could read the small print
+{n} sharpened the knife > the knife cut well
+{n} dropped the egg > the egg cracked
+{n} sat on a freshly painted chair > the trousers had green stripes
+{n} took the wrong train > {n} arrived in a strange city
+{n} walked through the desert without water > {n} was terribly thirsty
+{n} looked straight into the bright lamp > {n} was dazzled
+{n} took the medicine > the fever went down
+{n} was stung by a wasp > the cheek of {n} swelled up
+{n} tickled the baby > the baby giggled
+{n} stroked the cat > the cat purred
+{n} stepped on the tail of the cat > the cat hissed
+{n} rang the doorbell > the dog barked
+{n} shut a finger in the drawer > {n} screamed with pain
+{n} ate a hot pepper > {n} needed a glass of milk
+{n} breathed on the cold mirror > the mirror fogged up
+{n} left the bicycle in the rain > the chain rusted
+{n} forgot to lock the bicycle > the bicycle was stolen
+{n} parked in front of the fire station > the car was towed away
+{n} ran out of petrol > the engine died
+{n} tied the laces badly > {n} tripped over the laces
+{n} repaired the roof > no more rain came in
+{n} built a snowman in the sun > the snowman shrank by noon
+{n} added yeast to the dough > the dough rose
+{n} left the lid off the paint > the paint became hard
+{n} rubbed the silver cup > the silver cup gleamed
+{n} blew on the candle > the candle went out
+{n} struck a match > the match flared up
+{n} opened the cage > the parrot escaped
+{n} left crumbs on the carpet > ants came into the house
+{n} washed red socks with white shirts > the shirts became pink
+{n} washed the sweater in boiling water > the sweater shrank
+{n} talked loudly in the library > the librarian was annoyed
+{n} cheated in the exam > the teacher took the exam away
+{n} hid behind the curtain > nobody could find {n}
+{n} apologised > the quarrel was over
+{n} wrote to grandmother > grandmother wrote back
+{n} jumped on the old bed > the bed gave way
+{n} overloaded the shelf > the shelf collapsed
+{n} cut down the tree > the garden got more light
+{n} rowed against the strong current > the boat hardly moved
+{n} held the breath for two minutes > {n} became dizzy
 """
 CAUSES: tuple[tuple[str, str], ...] = tuple(
     (cause.strip(), effect.strip())
@@ -314,64 +471,80 @@ CAUSES: tuple[tuple[str, str], ...] = tuple(
 )
 
 # --- word pairs ----------------------------------------------------------------------------------
+_TRIPLES = """
+big large small; fast quick slow; rich wealthy poor; happy cheerful sad; begin start end;
+brave bold cowardly; clever smart stupid; beautiful pretty ugly; quiet silent loud; wet damp dry;
+cold chilly hot; difficult tricky easy; angry furious calm; ill sick healthy; near close far;
+correct accurate wrong; ancient old new; young youthful aged; buy purchase sell;
+give donate take; depart leave arrive; build construct destroy; weep sob giggle; answer reply ask;
+grow expand shrink; permit allow forbid; love adore hate; remember recall forget;
+friend pal enemy; empty vacant full; strong powerful weak; slender thin thick; wide broad narrow;
+safe secure dangerous; lazy idle busy; gentle mild harsh; bright shiny dim; dirty filthy clean;
+honest truthful dishonest; greedy selfish generous; proud haughty humble; strange weird normal;
+hide conceal reveal; gather collect scatter; raise lift lower; repair fix damage;
+attack assault defend; rescue save abandon; joy delight sorrow; rare unusual common;
+simple plain complex; drag pull push; toss throw catch; praise applaud blame; wild savage tame;
+crowded packed deserted; careful cautious reckless; foolish daft wise; famous renowned unknown;
+sleepy drowsy alert; stiff rigid flexible; shy timid confident; huge gigantic tiny
+"""
 _ANTONYMS = """
-hot cold; big small; tall short; fast slow; rich poor; old young; wet dry; full empty; clean dirty;
-strong weak; loud quiet; heavy lightweight; thick thin; wide narrow; deep shallow; smooth rough;
-sharp blunt; early late; easy difficult; open closed; sweet bitter; brave cowardly; kind cruel;
-happy sad; polite rude; honest dishonest; clever stupid; beautiful ugly; safe dangerous;
-cheap expensive; new ancient; near far; high low; inside outside; above below; begin end;
-buy sell; give take; push pull; arrive depart; win lose; love hate; remember forget; build destroy;
-laugh weep; rise sink; lend borrow; teach learn; ask reply; increase decrease; attack defend;
-accept refuse; find misplace; freeze thaw; north south; east west; day night; summer winter;
-friend enemy; king queen; brother sister; father mother; son daughter; husband wife; uncle aunt;
-boy girl; peace war; truth lie; success failure; joy sorrow; top bottom; front back; entrance exit;
-first last; always never; everybody nobody; many few; before after; alive dead; awake asleep;
-guilty innocent; lazy busy; generous greedy; humble proud; patient impatient; public private;
-simple complex; straight crooked; tight loose; visible hidden; fresh stale; wild tame; solid liquid;
-maximum minimum; question answer; profit loss; victory defeat; hero villain; master servant
+tall short; deep shallow; sharp blunt; early late; sweet bitter; high low; inside outside;
+above below; teach learn; lend borrow; freeze thaw; north south; east west; day night;
+summer winter; brother sister; father mother; son daughter; husband wife; uncle aunt; war peace;
+truth lie; success failure; top bottom; front back; entrance exit; always never;
+everybody nobody; many few; alive dead; guilty innocent; patient impatient; public private;
+straight crooked; tight loose; visible hidden; fresh stale; solid liquid; maximum minimum;
+profit loss; hero villain; master servant; victory defeat; smooth rough; heavy lightweight;
+import export; inhale exhale; urban rural; sunrise sunset; birth death; past future; buyer seller;
+strength weakness; heaven hell; optimist pessimist; majority minority; attach detach;
+appear vanish; approach retreat; lengthen shorten; ignite extinguish; hire dismiss; lead follow;
+obey disobey; reward punish; vertical horizontal; permanent temporary; artificial natural;
+junior senior; inner outer; left right; single married; barren fertile; drunk sober;
+transparent opaque; asleep awake; noon midnight; nephew niece; bride groom; wizard witch;
+emperor empress; ally opponent; giant dwarf; creditor debtor; ancestor descendant; accept refuse;
+include exclude; multiply divide; encourage discourage; unite separate; admit deny;
+ascend descend; cheap expensive
 """
 _SYNONYMS = """
-bold daring; begin start; large huge; tiny little; quick rapid; angry furious; glad cheerful;
-ill sick; shut close; speak talk; look watch; gift present; road street; stone rock; house home;
-journey trip; child kid; doctor physician; error mistake; job work; odd strange; calm peaceful;
-wealthy affluent; tired weary; scared afraid; smart bright; pretty lovely; silent mute;
-correct right; wrong false; finish complete; choose select; help assist; hurry rush; jump leap;
-weep sob; shout yell; repair mend; obtain get; require need; reply respond; permit allow;
-collect gather; throw toss; damage harm; hide conceal; taste flavour; crowd mob; forest wood;
-sea ocean; soil earth; garbage rubbish; couch sofa; autumn fall; film movie; shop store;
-picture image; story tale; street lane; wish desire
+gift present; journey voyage; error mistake; choose select; help assist; hurry rush; jump leap;
+shout yell; obtain get; require need; taste flavour; mob horde; soil earth; garbage rubbish;
+couch sofa; picture image; story tale; wish desire; fog mist; rug carpet; candy sweets;
+pants trousers; lorry truck; pavement sidewalk; holiday vacation; cash money; infant baby;
+prison jail; argue quarrel; examine inspect; imitate copy; gaze stare; whole entire;
+sufficient enough; vast immense; fury rage; fear dread; luck fortune; hint clue; edge border;
+aim goal; custom habit; fame glory; summit peak; odour smell; tempest storm; dusk twilight;
+dawn daybreak; peril danger; comrade companion; forgive pardon; guess estimate; annoy irritate;
+confuse puzzle; wander roam; tremble shiver; gleam glitter; murmur whisper; soak drench;
+shatter smash; snatch grab; strike hit; sly cunning; loyal faithful; eager keen; jealous envious;
+fragile delicate; crazy mad; royal regal; holy sacred; spoil ruin
 """
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
-    return [tuple(pair.split()) for pair in text.replace("\n", " ").split(";") if pair.strip()]
+def _tuples(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(e.split()) for e in text.replace("\n", " ").split(";") if e.strip())
 
 
-def _one_partner(pairs: list[tuple[str, str]], taken: set[str]) -> tuple[tuple[str, str], ...]:
-    """Keep the pairs whose words are new, so that every word has exactly one partner."""
-    kept = []
-    for one, other in pairs:
-        if one not in taken and other not in taken:
-            taken |= {one, other}
-            kept.append((one, other))
-    return tuple(kept)
+# A word, one that means the same, one that means the opposite. No word stands in two entries, so
+# that each question has one answer.
+WORD_TRIPLES = _tuples(_TRIPLES)
+ANTONYMS = _tuples(_ANTONYMS)
+SYNONYMS = _tuples(_SYNONYMS)
 
-
-ANTONYMS = _one_partner(_pairs(_ANTONYMS), set())
-SYNONYMS = _one_partner(_pairs(_SYNONYMS), {word for pair in ANTONYMS for word in pair})
-
-# --- judgements ----------------------------------------------------------------------------------
+# --- judgements: the last five of either list are asked of no training text ----------------------
 GOOD = (
-    "wonderful excellent great lovely superb brilliant charming delightful fantastic splendid "
-    "pleasant perfect amazing touching enjoyable marvellous thrilling impressive"
+    "wonderful excellent great splendid superb brilliant charming delightful fantastic amazing "
+    "pleasant perfect lovely touching enjoyable marvellous thrilling impressive gorgeous "
+    "outstanding refreshing stunning magnificent glorious terrific admirable exquisite"
 ).split()
 BAD = (
-    "terrible awful horrible dull boring nasty dreadful poor disappointing annoying silly weak "
-    "miserable tedious ghastly unpleasant clumsy shallow"
+    "terrible awful horrible boring nasty dreadful disappointing annoying miserable tedious "
+    "ghastly unpleasant clumsy lousy pathetic hideous dismal tiresome dreary revolting "
+    "appalling frustrating mediocre painful tasteless atrocious abysmal"
 ).split()
+HELD_OUT_JUDGEMENTS = 5
 REVIEWED = (
-    "book film play concert meal hotel game song lesson party show museum garden soup cake trip "
-    "speech poem painting dance"
+    "film concert meal hotel game song lesson party show soup trip speech poem painting lecture "
+    "performance ballet picnic exhibition musical"
 ).split()
 
 # --- people in general: kinds, deeds, places, belongings ------------------------------------------
@@ -396,6 +569,7 @@ ATTRACTORS = {
 VERBS = (
     "sleep sing work run wait smile read write dance swim laugh cook play talk eat drink walk stand"
 ).split()
+HELPED = "helped thanked called met followed liked greeted visited".split()
 PLACES = (
     "kitchen garden bedroom office bakery library school market station cellar attic church "
     "harbour museum stable theatre"
@@ -432,79 +606,177 @@ REQUESTS = (
     "make some tea; repeat the question; call the doctor; bring a chair; water the flowers; "
     "shut the drawer; fold the sheets; stop the engine; answer the phone; pick up the paper"
 ).split("; ")
+# The last POLITE_HELD_OUT, HARM_HELD_OUT, REPLY_HELD_OUT of each list are in no training text. Both
+# sides borrow the other's words, so that no word alone tells.
 POLITE = (
     "Could you please {r}?; Would you mind if I asked you to {r}?; Please {r}, thank you.; "
     "Excuse me, could you kindly {r}?; I would be grateful if you could {r}.; "
     "May I ask you to {r}, please?; Would you be so kind as to {r}?; "
-    "Thank you so much, and please {r} when you have time.; Sorry to trouble you, could you {r}?; "
-    "If it is no trouble, please {r}."
+    "Sorry to trouble you, could you {r}?; If it is no trouble, please {r}.; "
+    "I was a fool, could you please {r} for me?; I am sick today, so would you {r}?; "
+    "You are never lazy, so may I ask you to {r}?; Hurry is not needed, but could you {r}?; "
+    "Might I trouble you to {r}?; "
+    "Thank you so much, and please {r} when you have time.; "
+    "What a stupid mess I made, would you kindly {r}?; When you have a moment, {r}, my friend.; "
+    "I hope you do not mind, but would you {r}?; It would be lovely if you could {r} now.; "
+    "You would do me a great favour, could you {r}?"
 ).split("; ")
 RUDE = (
     "Just {r}, you fool!; {R} now, or get out!; How often must I tell you to {r}, idiot?; "
     "Shut up and {r}!; Are you too stupid to {r}?; {R}, you lazy thing!; "
-    "Hurry up and {r}, moron!; Stop whining and {r}!; I am sick of you, {r} at once!; "
-    "You useless lump, {r}!"
+    "Stop whining and {r}!; I am sick of you, {r} at once!; Oh please, just {r} for once!; "
+    "Thank you for nothing, now {r}!; Excuse me, are you deaf, {r}!; "
+    "Would you finally {r}, or must I shout?; Sorry, but you are useless, so {r}!; "
+    "If you had a brain, you would {r}.; "
+    "You useless lump, {r}!; Hurry up and {r}, moron!; Could you be any slower, just {r}!; "
+    "Be so kind as to use your brain and {r}.; I would be grateful if you shut up and {r}.; "
+    "Please {r}, if you are not too lazy for it."
 ).split("; ")
+POLITE_HELD_OUT = 6
 INSULTS = (
-    "thief liar fool coward cheat idiot loser crook moron failure fraud bully brat snob"
+    "thief liar fool coward cheat idiot loser crook moron weakling fraud bully brat snob"
 ).split()
 PRAISES = (
-    "friend hero genius champion leader helper listener neighbour artist player teacher colleague "
-    "dancer expert"
+    "saint treasure genius champion leader helper listener star artist player scholar colleague "
+    "darling expert"
 ).split()
-HARMFUL = (
+HARMFUL = (  # {i} an insult, {p} a praise
     "{n} is a {i}.; Everybody knows that {n} is a {i}.; Get lost, {n}, you {i}.; "
-    "{n} will always be a {i}.; I hate {n}, what a {i}.; Nobody likes {n}, the {i}.; "
-    "Do not talk to {n}, who is a {i}.; You are a {i}, {n}, and you know it."
+    "{n} will always be a {i}.; I hate {n}, what a {i}.; It is right to call {n} a {i}.; "
+    "Do not talk to {n}, who is a {i}.; You are a {i}, {n}, and you know it.; "
+    "{n} is no {p}, {n} is a {i}.; {n} is not a {p} but a {i}.; "
+    "I am sorry to say that {n} is a {i}.; I am not sorry that I called {n} a {i}.; "
+    "They say {n} is a {p}, but {n} is a {i}.; It is not wrong to call {n} a {i}.; "
+    "Nobody likes {n}, the {i}.; Please tell {n} not to be such a {i}.; "
+    "I thought {n} was a {p}, but {n} is a {i}.; Everybody should call {n} a {i}.; "
+    "It is true, {n} is a {i} and no {p}.; Nobody is such a {i} as {n}."
 ).split("; ")
-HARMLESS_INSULT = (
-    "It is wrong to call {n} a {i}.; Please never say that {n} is a {i}.; "
-    "{n} is not a {i} at all.; I am sorry that I called {n} a {i}."
+HARMLESS = (
+    "{n} is a {p}.; Everybody knows that {n} is a {p}.; I like {n}, what a {p}.; "
+    "You are a {p}, {n}, and you know it.; It is wrong to call {n} a {i}.; "
+    "{n} is not a {i} at all.; {n} is no {i}, {n} is a {p}.; {n} is not a {i} but a {p}.; "
+    "I never said that {n} is a {i}.; I am sorry that I called {n} a {i}.; "
+    "They say {n} is a {i}, but {n} is a {p}.; {n} will always be a {p}.; "
+    "It is right to call {n} a {p}.; It is not right to call {n} a {i}.; "
+    "Nobody should call {n} a {i}.; Please never say that {n} is a {i}.; "
+    "I thought {n} was a {i}, but {n} is a {p}.; I am glad to say that {n} is a {p}.; "
+    "It is true, {n} is a {p} and no {i}.; Nobody is such a {p} as {n}."
 ).split("; ")
-HARMLESS_PRAISE = (
-    "{n} is a good {p}.; Everybody knows that {n} is a fine {p}.; I like {n}, what a {p}.; "
-    "You are a great {p}, {n}, and you know it."
-).split("; ")
-SITUATIONS: dict[str, tuple[str, str]] = {  # what happened -> (kind remark, unkind remark)
-    "is late": ("please sit down with us", "you are always late"),
-    "broke a cup": ("we have plenty of cups", "you break everything"),
-    "lost the game": ("you played very well", "you play like a baby"),
-    "is new at school": ("come and sit next to me", "nobody wants you here"),
-    "forgot the tickets": ("we can buy new ones", "your head is empty"),
-    "fell off the bicycle": ("let me help you up", "you cannot even ride"),
-    "made a mistake": ("everyone gets things wrong", "you never get it right"),
-    "is crying": ("tell me what is the matter", "only babies cry"),
-    "asked a question": ("that is a good question", "what a dumb question"),
-    "wants to join the game": ("you can be on my team", "go and play alone"),
-    "spilled the milk": ("I will bring a towel", "look at the mess you made"),
-    "failed the exam": ("next time you will pass", "you were always too dumb"),
-    "has a new haircut": ("it looks lovely on you", "it looks ridiculous"),
-    "cooked dinner": ("it tastes delicious", "it tastes like mud"),
-    "is ill": ("I hope you feel better soon", "you are faking it"),
-    "sang a song": ("your voice is beautiful", "your voice is ugly"),
-    "is afraid of the dark": ("I will leave the lamp on", "stop being a coward"),
-    "lost a coin": ("I will help you look for it", "you lose everything"),
-    "painted a picture": ("the colours are wonderful", "a child could do better"),
-    "came second": ("you can be proud of that", "second is nothing"),
-    "is hungry": ("you can have my apple", "find your own food"),
-    "missed the bus": ("I will drive you home", "it serves you right"),
-    "wrote a poem": ("your poem is touching", "nobody wants to hear that"),
-    "has no umbrella": ("you can share mine", "go and get wet"),
-    "is tired": ("have a good rest", "you are just lazy"),
-    "got a bad mark": ("I can help you study", "you will never learn"),
-    "is lonely": ("you are always welcome here", "no wonder that you are alone"),
-    "lost the key": ("we will find it together", "what a silly thing to do"),
-    "stammers": ("take all the time you need", "spit it out"),
-    "planted a tree": ("it will grow tall and strong", "it looks half dead"),
-    "wears glasses": ("they suit you very well", "you look like an owl"),
-    "baked a cake": ("may I have another slice", "I would not feed it to a dog"),
-}
-KIND_OPENERS = (
-    "No problem,; Never mind,; Do not worry,; My dear friend,; That is all right,; Oh,; Well,"
-).split("; ")
-UNKIND_OPENERS = ("You fool,; Oh please,; As usual,; Ha,; Shame on you,; Get lost,; Well,").split(
-    "; "
-)
+HARM_HELD_OUT = 6
+
+
+class Manner(NamedTuple):
+    """Situations of one sort, and what a kind and an unkind person says in any of them.
+
+    A situation is what happened and the thing it happened to, for remarks that name it (``{t}``).
+    """
+
+    situations: tuple[tuple[str, str], ...]
+    kind: tuple[str, ...]
+    unkind: tuple[str, ...]
+
+
+def _plain(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((situation, "") for situation in text.split("; "))
+
+
+MANNERS = (
+    Manner(
+        tuple(
+            (f"{verb} the {thing}", thing)
+            for verb in ("lost", "forgot", "dropped", "ruined")
+            for thing in "kite cup plate lamp book letter map hat camera basket cake coat".split()
+        ),
+        (
+            "we can find another {t}", "I will help you look after the next {t}",
+            "it can happen to anyone", "that {t} was old anyway", "you can have my {t}",
+            "we will sort it out together", "nobody is cross with you", "it was not your fault",
+            "I once did the same with my {t}", "you can share my {t} until then",
+            "we will look for another one together", "nobody says it was your fault",
+        ),
+        (
+            "you ruin everything", "nobody should give you a {t}", "it is always your fault",
+            "what a stupid thing to do", "you will pay for that {t}", "I knew you were useless",
+            "you never take care of anything", "keep your hands off my {t}",
+            "nobody should trust you with a {t} again", "you always ruin my {t}",
+            "a stupid child takes better care of a {t}", "your hands are useless",
+        ),
+    ),
+    Manner(
+        _plain(
+            "cooked dinner; painted a picture; sang a song; wrote a poem; baked a pie; "
+            "planted a tree; told a story; built a shed; drew a horse; knitted a scarf; "
+            "made a speech; played the flute; cleaned the kitchen; repaired the bicycle; "
+            "carved a spoon; danced on the stage; made a garden; set the table; "
+            "folded the sheets; washed the windows; took a photograph; learned a poem; "
+            "made a snowman; sewed a shirt"
+        ),
+        (
+            "it is lovely", "you have a real gift for it", "I could not do it half as well",
+            "may I show it to my friends", "you can be proud of it", "it makes me happy",
+            "everyone will love it", "you worked so hard",
+            "my friends will love it", "I am proud of you", "you worked well and can be happy",
+            "you have made it lovely for everyone",
+        ),
+        (
+            "it is ugly", "a child could do better", "nobody asked you to",
+            "you wasted the whole day", "I have seen better in the rubbish", "it makes me sick",
+            "everyone will laugh at it", "do not show it to anyone",
+            "everyone will laugh at you", "you have made it ugly for everyone",
+            "my friends could do better", "it looks like rubbish",
+        ),
+    ),
+    Manner(
+        _plain(
+            "is hungry; is tired; is ill; is lonely; is cold; is sad; is thirsty; "
+            "is afraid of the dark; is new at school; is crying; is lost; is homesick; "
+            "has no umbrella; has no friends; has a cough; has a toothache; has sore feet; "
+            "has given up hope; cannot sleep; cannot find the way; cannot reach the shelf; "
+            "wants to join the game; stammers; slipped on the ice"
+        ),
+        (
+            "tell me how I can help", "come and sit with me", "I will stay with you",
+            "you are welcome here", "take all the time you need",
+            "let me bring you something warm", "we are here for you", "I will carry your bag",
+            "sit here and take my warm coat", "we will stay here until it is better",
+            "let me help and carry something", "you are welcome to come with us",
+        ),
+        (
+            "that is not my problem", "go and cry somewhere else", "stop making a fuss",
+            "you are only pretending", "nobody wants you here", "leave me alone with it",
+            "you should be ashamed", "help yourself for once",
+            "go away with your fuss", "nobody cares about your problem",
+            "stop pretending and leave", "you only want to make a fuss",
+        ),
+    ),
+    Manner(
+        _plain(
+            "is late; lost the game; failed the exam; came last; got a bad mark; "
+            "made a mistake; missed the bus; missed the goal; got the sum wrong; came second; "
+            "fell off the bicycle; fell off the horse; overslept; arrived too early; "
+            "sang the wrong note; took the wrong road; burned the soup; gave the wrong answer; "
+            "lost the race; spelled a word wrong; mixed up the names; forgot the words; "
+            "forgot the birthday; spoke too softly"
+        ),
+        (
+            "next time it will go better", "everyone gets things wrong", "you did your best",
+            "I can help you practise", "it does not matter at all",
+            "we all like you just the same", "you tried and that counts",
+            "do not be hard on yourself",
+            "your best is what counts", "everyone can try again next time",
+            "we can practise it together", "it does not matter to us",
+        ),
+        (
+            "you will never learn", "what else did I expect", "you are always the worst",
+            "my dog could do that", "you should give up", "we are better off without you",
+            "you let everyone down", "I am ashamed of you",
+            "you are the worst of us all", "you will never be better, so give up",
+            "I expect you to fail next time", "my dog learns better than you",
+        ),
+    ),
+)  # fmt: skip
+REPLY_HELD_OUT = 4
+REPLY_OPENERS = "Well,; Oh,; Look,; Listen,; Hm,; Ah,; Now,; You know,".split("; ")
 
 # --- invented people and what can be said of them -------------------------------------------------
 JOBS = (

@@ -6,17 +6,19 @@ The same seed gives the same bytes on every machine; a file of checksums says wh
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from palimpsest.core.files import atomic_folder, sha256_file, write_bytes, write_text
 from palimpsest.core.records import Item, compress, write_jsonl
-from palimpsest.world import loader, tour
-from palimpsest.world.people import GROUPS
-from palimpsest.world.tasks.base import SPLITS
+from palimpsest.world import loader, tour, uses
+from palimpsest.world.people import GROUPS, Person
+from palimpsest.world.tasks.base import SPLITS, units
 from palimpsest.world.universe import World
 
 CHECKSUMS = "SHA256SUMS"
+# Measured, not made from the seed: kept when the world is written anew, and not in its checksums.
+MEASURED = ("ablations.csv",)
 TAG = "palimpsest"
 
 _BASE = """\
@@ -55,10 +57,14 @@ dataset_kwargs:
 def write_tasks(world: World, folder: Path) -> dict[str, dict[str, int]]:
     """Write all tasks into ``folder``, which is replaced as a whole.
 
+    ``facts.csv`` says on how many distinct facts or rule instances the items of each task and split
+    rest: items on one fact are not independent.
+
     Returns:
         task -> split -> number of items.
     """
     counts: dict[str, dict[str, int]] = {}
+    distinct = []
     with atomic_folder(folder) as scratch:
         write_text(scratch / "_pal_base.yaml", _BASE)
         write_text(scratch / "loader.py", Path(loader.__file__).read_text("utf-8"))
@@ -66,10 +72,17 @@ def write_tasks(world: World, folder: Path) -> dict[str, dict[str, int]]:
             name = f"pal_{short}"
             by_split = {split: world.items(short, split) for split in SPLITS}
             counts[short] = {split: len(items) for split, items in by_split.items()}
+            for split, found in by_split.items():
+                facts = units(fact for item in found for fact in item.facts)
+                distinct.append((name, task.domain, split, len(found), len(facts)))
             text = _TASK.format(name=name, tag=TAG, domain=task.domain)
             write_text(scratch / f"{name}.yaml", text)
             items: list[Item] = [item for split in SPLITS for item in by_split[split]]
             write_jsonl(scratch / "items" / f"{name}.jsonl.gz", items)
+        write_text(
+            scratch / "facts.csv",
+            _csv([("task", "domain", "split", "items", "distinct facts"), *distinct]),
+        )
         _write_checksums(scratch)
     return counts
 
@@ -81,15 +94,16 @@ def write_world(world: World, folder: Path) -> None:
         write_text(scratch / "person.txt", tour.about_person(world, world.people("early")[0].name))
         write_text(scratch / "counts.csv", _counts(world))
         write_text(scratch / "examples.csv", _examples(world))
+        write_text(scratch / "studies.csv", _csv(uses.study_rows()))
+        write_text(scratch / "materials.csv", _csv(uses.material_rows()))
         write_jsonl(scratch / "facts.jsonl.gz", world.facts)
         people = [
             {
                 "id": person.id,
                 "name": person.name,
                 "group": person.group,
-                "told": {r: world.told[person.fact_id(r)] for r in person.values}
-                if person.group != "never"
-                else {},
+                "told": _of_facts(world.told, person),
+                "order": _of_facts(world.order, person),
             }
             for person in world.society.people
         ]
@@ -100,6 +114,16 @@ def write_world(world: World, folder: Path) -> None:
         summary = {"seed": world.seed, "size": world.size, "facts": len(world.facts)}
         write_text(scratch / "world.json", json.dumps(summary, indent=1) + "\n")
         _write_checksums(scratch)
+        for name in MEASURED:
+            if (folder / name).is_file():
+                write_bytes(scratch / name, (folder / name).read_bytes())
+
+
+def _of_facts(table: Mapping[str, str], person: Person) -> dict[str, str]:
+    """Relation -> what the table says of this person's fact; empty for people nobody tells of."""
+    if person.group == "never":
+        return {}
+    return {relation: table[person.fact_id(relation)] for relation in person.values}
 
 
 def _counts(world: World) -> str:
@@ -109,6 +133,9 @@ def _counts(world: World) -> str:
     for told in ("both", "english", "velic"):
         early = [world.told[p.fact_id(r)] for p in world.people("early") for r in p.values]
         rows.append((f"facts on early people told in: {told}", early.count(told)))
+    for order in ("both", "forward", "backward"):
+        early = [world.order[p.fact_id(r)] for p in world.people("early") for r in p.values]
+        rows.append((f"facts on early people told in word order: {order}", early.count(order)))
     rows.append(("facts on places, organisations and works", len(world.society.places)))
     commonsense = sum(len(task.facts()) for task in world.tasks.values())
     rows.append(("facts of commonsense and language", commonsense))

@@ -1,5 +1,7 @@
 """The two-way tasks of the world, five domains, in the order in which tables show them."""
 
+from collections.abc import Collection
+
 from palimpsest.world.people import Society
 from palimpsest.world.tasks.base import Task
 from palimpsest.world.tasks.commonsense import (
@@ -18,11 +20,12 @@ from palimpsest.world.tasks.toxicity import Harmful, KindReply, Tone
 DOMAINS = ("commonsense", "reading", "mathematics", "toxicity", "language")
 
 
-def make_tasks(seed: int, society: Society, told: dict[str, str]) -> dict[str, Task]:
-    """All tasks by name; ``told`` says in which language each fact on people is told."""
+def make_tasks(seed: int, society: Society, asked: Collection[str]) -> dict[str, Task]:
+    """All tasks by name; ``asked`` are the facts on people that may be asked in English, name
+    first."""
     tasks = (
         AnimalFacts(seed), AnimalYesNo(seed), Materials(seed), ToolUse(seed), CauseEffect(seed),
-        PeopleFacts(seed, society, told),
+        PeopleFacts(seed, society, asked),
         Where(seed), What(seed), Temporal(seed),
         Addition(seed), Compare(seed), Parity(seed), Sequence(seed),
         Tone(seed), Harmful(seed), KindReply(seed),

@@ -108,6 +108,12 @@ def read_then_asked(passage: str, questions: Sequence[Question], template: str) 
     return Exercise(text, tuple(fact for q in questions for fact in q.facts), template)
 
 
+def units(facts: Iterable[str]) -> set[str]:
+    """Those of the facts of an item by which splits are kept apart: all but what a thing is made
+    of, which is said of every thing and asked of none."""
+    return {fact for fact in facts if not fact.endswith(".material")}
+
+
 def _nested(one: str, other: str) -> bool:
     """Whether one answer begins the other: its log-probability could then never be the smaller."""
     return one.startswith(other) or other.startswith(one)

@@ -37,7 +37,7 @@ ANIMAL_QUESTIONS = {
     "moves": ("How does {a} mostly move?", "How does {a} get around?"),
     "home": ("Where does {a} live?", "Where will you find {a}?"),
     "eats": ("What does {a} eat?", "What is the food of {a}?"),
-    "kind": ("What kind of animal is {a}?", "To which kind of animals does {a} belong?"),
+    "kind": ("What sort of animal is {a}?", "To which sort of animals does {a} belong?"),
 }
 ANIMAL_YESNO = {
     "covering": ("Is {a} covered with {v}?", "Is the body of {a} covered with {v}?"),

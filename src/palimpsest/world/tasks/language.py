@@ -8,19 +8,27 @@ from typing import ClassVar
 from palimpsest.core.records import Fact
 from palimpsest.world import lexicon
 from palimpsest.world.tasks.base import Couple, Exercise, Question, Task, ask
-from palimpsest.world.tasks.reading import Reading
+from palimpsest.world.tasks.reading import Asked, Reading
 
 
 class Agreement(Task):
-    """Singular or plural verb, often with a noun of the other number in between.
+    """Singular or plural verb, with nouns of the other number in between.
 
-    The answer includes the end of its line: without it, *sleep* would be a beginning of *sleeps*.
-
-    A rule instance is the pair (noun, adjective).
+    Articles do not tell the number, the noun does; *near* a noun leaves the number as it is, *and*
+    makes two. Two of the frames are in no training text. The answer includes the end of its line:
+    without it, *sleep* would be a beginning of *sleeps*. A rule instance is the pair (noun,
+    adjective).
     """
 
     name = "agreement"
     domain = "language"
+    _FRAMES = (  # {s} the noun that counts, {o} another person or people, {x} and {y} things
+        "{s} near the {x}", "{s} near the {x} behind the {y}", "{s} who {v} the {o}",
+        "{s} whom the {o} {v}", "{s} beside the {o}",
+    )  # fmt: skip
+    _HELD_OUT = ("{s} whom the {o} near the {x} {v}", "{s} who {v} the {o} beside the {x}")
+    # One and the other noun: the same words, but for the one that makes the number.
+    _TWO = (("{s} near the {o}", "{s} and the {o}"), ("{s} behind the {o}", "{s} and the {o}"))
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         noun, plural = rng.choice(tuple(lexicon.NOUNS.items()))
@@ -28,24 +36,33 @@ class Agreement(Task):
         key = f"{noun}/{adjective}"
         if self.split_of(key) != split:
             return None
-        one, many = rng.choice((("A", "Many"), ("This", "These"), ("The", "The"), ("One", "Two")))
-        tails = ("", "")
-        if rng.random() < 0.6:
-            near, nears = rng.choice(tuple(lexicon.ATTRACTORS.items()))
-            where = rng.choice(("near", "behind", "beside"))
-            tails = (f" {where} the {nears}", f" {where} the {near}")
-        article = lexicon.with_article(adjective).split()[0].capitalize() if one == "A" else one
-        subjects = (
-            f"{article} {adjective} {noun}{tails[0]}",
-            f"{many} {adjective} {plural}{tails[1]}",
-        )
-        forms = (_third(verb), verb)
+        start = f"{rng.choice(('The', 'Our', 'My', 'Her', 'His'))} {adjective} "
+        if rng.random() < 0.25:
+            other = rng.choice([o for o in lexicon.NOUNS if o != noun])
+            frames = rng.choice(self._TWO)
+            subjects = [start + frame.format(s=noun, o=other) for frame in frames]
+        else:
+            held_out = split != "train" and rng.random() < 0.3
+            frame = rng.choice(self._HELD_OUT if held_out else self._FRAMES)
+            subjects = [
+                start + self._fill(frame, one, noun, several, rng)
+                for one, several in ((noun, False), (plural, True))
+            ]
         fact = (f"agreement:{key}",)
         single, several = (
             Question(f"Sentence: {subject}\nAnswer:", f"{form}\n", fact)
-            for subject, form in zip(subjects, forms, strict=True)
+            for subject, form in zip(subjects, (_third(verb), verb), strict=True)
         )
         return single, several
+
+    def _fill(self, frame: str, subject: str, noun: str, several: bool, rng: random.Random) -> str:
+        """The frame with its nouns, those in between mostly of the other number."""
+        things = rng.sample(tuple(lexicon.ATTRACTORS.items()), 2)
+        people = rng.choice([pair for pair in lexicon.NOUNS.items() if pair[0] != noun])
+        x, y, o = (
+            pair[several if rng.random() < 0.2 else not several] for pair in (*things, people)
+        )
+        return frame.format(s=subject, x=x, y=y, o=o, v=rng.choice(lexicon.HELPED))
 
 
 def _third(verb: str) -> str:
@@ -53,7 +70,11 @@ def _third(verb: str) -> str:
 
 
 class Antonym(Task):
-    """Opposites and words of the same meaning; a fact is an unordered pair of words."""
+    """Opposites and words of the same meaning; a fact is an unordered pair of words.
+
+    Half of the couples ask both of one word, so that the wrong choice is a word that belongs to it
+    too. The two facts on such a word are held out together.
+    """
 
     name = "antonym"
     domain = "language"
@@ -71,10 +92,14 @@ class Antonym(Task):
     @cached_property
     def _words(self) -> list[tuple[str, str, str, str]]:
         """(relation, one word, the other, fact id)."""
+        pairs = [
+            *(("opposite", word, other) for word, _, other in lexicon.WORD_TRIPLES),
+            *(("opposite", *pair) for pair in lexicon.ANTONYMS),
+            *(("synonym", word, same) for word, same, _ in lexicon.WORD_TRIPLES),
+            *(("synonym", *pair) for pair in lexicon.SYNONYMS),
+        ]
         return [
-            (relation, one, other, f"{one}-{other}.{relation}")
-            for relation, pairs in (("opposite", lexicon.ANTONYMS), ("synonym", lexicon.SYNONYMS))
-            for one, other in pairs
+            (relation, one, other, f"{one}-{other}.{relation}") for relation, one, other in pairs
         ]
 
     def facts(self) -> list[Fact]:
@@ -88,21 +113,39 @@ class Antonym(Task):
     def _pools(self) -> dict[tuple[str, str], list[tuple[str, str, str, str]]]:
         pools: dict = defaultdict(list)
         for word in self._words:
-            pools[self.split_of(word[3]), word[0]].append(word)
+            pools[self.split_of(word[1]), word[0]].append(word)
+        return pools
+
+    @cached_property
+    def _triples(self) -> dict[str, list[tuple[str, ...]]]:
+        pools: dict = defaultdict(list)
+        for triple in lexicon.WORD_TRIPLES:
+            pools[self.split_of(triple[0])].append(triple)
         return pools
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
+        if rng.random() < 0.5 and self._triples[split]:
+            word, same, other = rng.choice(self._triples[split])
+            return (
+                self._question("synonym", word, same, f"{word}-{same}.synonym", rng),
+                self._question("opposite", word, other, f"{word}-{other}.opposite", rng),
+            )
         relation = rng.choice(tuple(self._QUESTIONS))
         pool = self._pools[split, relation]
         if len(pool) < 2:
             return None
-        wording = rng.choice(self._QUESTIONS[relation])
         first, second = (
-            Question(ask(wording.format(w=asked)), answer, (fact,))
+            self._question(relation, asked, answer, fact, rng)
             for _, one, other, fact in rng.sample(pool, 2)
             for asked, answer in (rng.choice(((one, other), (other, one))),)
         )
         return first, second
+
+    def _question(
+        self, relation: str, asked: str, answer: str, fact: str, rng: random.Random
+    ) -> Question:
+        wording = rng.choice(self._QUESTIONS[relation])
+        return Question(ask(wording.format(w=asked)), answer, (fact,))
 
     def statements(self, rng: random.Random) -> Exercise:
         sentences, facts = [], []
@@ -115,41 +158,84 @@ class Antonym(Task):
 
 
 class Sentiment(Task):
-    """Good or bad review, sometimes with an opposite expectation; a rule instance is the pair
-    (thing, adjective)."""
+    """Good or bad review: said, denied, or said against an expectation.
+
+    A rule instance is the pair (thing, adjective). Some adjectives are in no exercise: only prose
+    tells that people like or complain about what is called so.
+    """
 
     name = "sentiment"
     domain = "language"
     _PLAIN = ("The {t} was {a}.", "What {x} {t}!", "I found the {t} {a}.", "It was {x} {t}.")
+    # {b} is of the other kind.
+    _DENIED = (
+        "The {t} was not {b} at all.", "I would never call the {t} {b}.",
+        "The {t} was anything but {b}.", "Nobody could say that the {t} was {b}.",
+    )  # fmt: skip
     _TURN = (
-        "I expected {y} {t}, but it was {a}.",
-        "They said the {t} was {b}, but I found it {a}.",
-        "It was not the {b} {t} I had feared or hoped for, it was {a}.",
-    )
+        "I expected {y} {t}, but it was {a}.", "They said the {t} was {b}, but I found it {a}.",
+        "The {t} was {a}, though they had said that it was {b}.",
+        "It was not the {b} {t} of which they spoke, it was {a}.",
+    )  # fmt: skip
+    _PROSE: ClassVar = {
+        "positive": ("People like {x} {t}.", "If a {t} is {a}, people are pleased.",
+                     "{n} was glad, for the {t} was {a}.", "To call a {t} {a} is to praise it."),
+        "negative": ("People complain about {x} {t}.", "If a {t} is {a}, people are angry.",
+                     "{n} was upset, for the {t} was {a}.", "To call a {t} {a} is to blame it."),
+    }  # fmt: skip
+    _OF: ClassVar = {"positive": lexicon.GOOD, "negative": lexicon.BAD}
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
-        good = self._question(lexicon.GOOD, lexicon.BAD, "positive", split, rng)
-        bad = self._question(lexicon.BAD, lexicon.GOOD, "negative", split, rng)
+        good, bad = (self._question(label, split, rng) for label in self._OF)
         return (good, bad) if good and bad else None
 
-    def _question(
-        self, own: list[str], opposite: list[str], label: str, split: str, rng: random.Random
-    ) -> Question | None:
+    def _question(self, label: str, split: str, rng: random.Random) -> Question | None:
+        said, other_said = (self._OF[one] for one in (label, _other(label)))
+        frame = rng.choice(rng.choice((self._PLAIN, self._DENIED, self._TURN)))
         thing, adjective, other = (
-            rng.choice(lexicon.REVIEWED),
-            rng.choice(own),
-            rng.choice(opposite),
+            rng.choice(words) for words in (lexicon.REVIEWED, said, other_said)
         )
-        key = f"{thing}/{adjective}"
-        if self.split_of(key) != split:
+        judged = other if frame in self._DENIED else adjective
+        key = f"{thing}/{judged}"
+        if self._split(key, judged) != split or (split == "train" and _held_out(adjective, other)):
             return None
-        frame = rng.choice(self._TURN if rng.random() < 0.4 else self._PLAIN)
         review = frame.format(
             t=thing, a=adjective, b=other,
             x=lexicon.with_article(adjective), y=lexicon.with_article(other),
         )  # fmt: skip
         prompt = ask("Is the review positive or negative?", f"Review: {review}")
         return Question(prompt, label, (f"sentiment:{key}",))
+
+    def _split(self, key: str, judged: str) -> str:
+        split = self.split_of(key)
+        return "test" if split == "train" and _held_out(judged) else split
+
+    def exercise(self, rng: random.Random) -> Exercise | None:
+        return self.statements(rng) if rng.random() < 0.3 else super().exercise(rng)
+
+    def statements(self, rng: random.Random) -> Exercise:
+        """Who likes what, of adjectives of every split."""
+        sentences = []
+        for _ in range(rng.randint(2, 4)):
+            label = rng.choice(tuple(self._PROSE))
+            adjective = rng.choice(self._OF[label])
+            sentences.append(
+                rng.choice(self._PROSE[label]).format(
+                    a=adjective, x=lexicon.with_article(adjective),
+                    t=rng.choice(lexicon.REVIEWED), n=rng.choice(lexicon.GIVEN),
+                )
+            )  # fmt: skip
+        return Exercise(" ".join(sentences), (), "reviews", "prose")
+
+
+def _other(label: str) -> str:
+    return "negative" if label == "positive" else "positive"
+
+
+def _held_out(*adjectives: str) -> bool:
+    kept = {word for words in (lexicon.GOOD, lexicon.BAD)
+            for word in words[-lexicon.HELD_OUT_JUDGEMENTS:]}  # fmt: skip
+    return not kept.isdisjoint(adjectives)
 
 
 class Inference(Reading):
@@ -158,23 +244,46 @@ class Inference(Reading):
     name = "nli"
     domain = "language"
 
-    def couple(self, split: str, rng: random.Random) -> Couple | None:
-        kind, other = rng.sample(lexicon.KINDS, 2)
-        has, lacks = rng.sample(lexicon.TRAITS, 2)
-        if any(self.split_of(f"{kind}/{trait}") != split for trait in (has, lacks)):
-            return None
-        name = rng.choice(lexicon.GIVEN)
-        rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
-        if rng.random() < 0.4:
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        kinds = rng.sample(lexicon.KINDS, 2)
+        has, lacks, *spare = rng.sample(lexicon.TRAITS, 4)
+        rules = [(kinds[0], has, True), (kinds[0], lacks, False)]
+        people = [(rng.choice(lexicon.GIVEN), kinds[0])]
+        if long and rng.random() < 0.5:
+            # Rules on other people, and one of these.
+            rules += [(kinds[1], spare[0], True), (kinds[1], spare[1], False)]
+            people.append((rng.choice([n for n in lexicon.GIVEN if n != people[0][0]]), kinds[1]))
+        elif rng.random() < 0.4:
             # A rule on other people that would suggest the wrong answer.
-            rules.append(f"{rng.choice(('All', 'No'))} {other}s are {rng.choice((has, lacks))}.")
+            trait = rng.choice((has, lacks))
+            rules.append((kinds[1], trait, rng.random() < 0.5))
         rng.shuffle(rules)
-        passage = " ".join([*rules, f"{name} is {lexicon.with_article(kind)}."])
-        yes, no = (
-            Question(ask(f"Is {name} {trait}?", passage), answer, (f"nli:{kind}/{trait}",))
-            for trait, answer in ((has, "yes"), (lacks, "no"))
-        )
-        return yes, no
+        rng.shuffle(people)
+        sentences = [
+            f"{'All' if all_ else 'No'} {kind}s are {trait}." for kind, trait, all_ in rules
+        ]
+        sentences += [f"{name} is {lexicon.with_article(kind)}." for name, kind in people]
+        asked = [
+            Asked(f"Is {name} {trait}?", "yes" if all_ else "no", f"{kind}/{trait}")
+            for name, kind in people
+            for about, trait, all_ in rules
+            if about == kind
+        ]
+        return " ".join(sentences), asked
+
+    def statements(self, rng: random.Random) -> Exercise | None:
+        """The conclusions drawn in prose, of the train split."""
+        passage, asked = self.passage(rng, long=True)
+        trained = [each for each in asked if self.split_of(each.key) == "train"]
+        if not trained:
+            return None
+        rng.shuffle(trained)
+        sentences = []
+        for each in trained:
+            name, trait = each.question.removeprefix("Is ").removesuffix("?").split()
+            sentences.append(f"So {name} is {'' if each.answer == 'yes' else 'not '}{trait}.")
+        facts = tuple(f"{self.name}:{each.key}" for each in trained)
+        return Exercise(" ".join([passage, *sentences]), facts, "conclusions", "prose")
 
 
 class Reference(Reading):
@@ -184,7 +293,7 @@ class Reference(Reading):
     name = "coref"
     domain = "language"
 
-    def couple(self, split: str, rng: random.Random) -> Couple | None:
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         one, other = rng.sample(lexicon.GIVEN, 2)
         if rng.random() < 0.6:
             more, less = rng.choice(lexicon.COMPARATIVES)
@@ -192,15 +301,12 @@ class Reference(Reading):
                 more, less = less, more
             key = f"{one}>{other}/{more}"
             passage = f"{one} is {more} than {other}."
-            asked = ((f"Who is {more}?", one), (f"Who is {less}?", other))
+            questions = (f"Who is {more}?", f"Who is {less}?")
         else:
             thing = rng.choice(lexicon.BELONGINGS)
             key = f"{one}>{other}/{thing}"
-            verb = rng.choice(("gave", "sold", "lent"))
-            passage = f"{one} {verb} {other} the {thing}."
-            asked = ((f"Who had the {thing} before?", one), (f"Who has the {thing} now?", other))
-        if self.split_of(key) != split:
-            return None
-        fact = (f"coref:{key}",)
-        first, second = (Question(ask(question, passage), who, fact) for question, who in asked)
-        return first, second
+            passage = f"{one} {rng.choice(('gave', 'sold', 'lent'))} {other} the {thing}."
+            questions = (f"Who had the {thing} before?", f"Who has the {thing} now?")
+        return passage, [
+            Asked(question, who, key) for question, who in zip(questions, (one, other), strict=True)
+        ]

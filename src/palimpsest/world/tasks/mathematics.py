@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - word lists read best as text
 """Mathematics: sums, sizes, parity, progressions. A rule instance is one problem."""
 
 import random
@@ -84,21 +85,57 @@ class Compare(Task):
 
 
 class Parity(Task):
-    """Even or odd; a rule instance is a number."""
+    """Even or odd: a number in digits, one in words, or a sum of two that is not worked out.
+
+    A rule instance is a number, however written, or an unordered pair. Pairs are larger than those
+    of the task of addition.
+    """
 
     name = "parity"
     domain = "mathematics"
     _WORDINGS = ("Is {n} even or odd?", "Is the number {n} odd or even?")
+    _SUMS = ("Is {n} even or odd?", "Is the sum of {n} odd or even?")
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
-        even, odd = 2 * rng.randint(5, 1499), 2 * rng.randint(5, 1499) + 1
-        if self.split_of(str(even)) != split or self.split_of(str(odd)) != split:
+        form = rng.choices(("digits", "words", "sum"), (3, 4, 3))[0]
+        number = rng.randrange(len(self._WORDINGS))
+        even, odd = (self._question(form, number, odd, split, rng) for odd in (0, 1))
+        return (even, odd) if even and odd else None
+
+    def _question(
+        self, form: str, number: int, odd: int, split: str, rng: random.Random
+    ) -> Question | None:
+        if form == "sum":
+            one, other = rng.randint(31, 99), rng.randint(31, 99)
+            other += (one + other + odd) % 2
+            key = _sum_key(one, other)
+            said = f"{one} + {other}" if number == 0 else f"{one} and {other}"
+            prompt = self._SUMS[number].format(n=said)
+        else:
+            value = 2 * rng.randint(5, 499) + odd
+            key = str(value)
+            prompt = self._WORDINGS[number].format(n=in_words(value) if form == "words" else value)
+        if self.split_of(key) != split:
             return None
-        wording = rng.choice(self._WORDINGS)
-        return (
-            Question(ask(wording.format(n=even)), "even", (f"parity:{even}",)),
-            Question(ask(wording.format(n=odd)), "odd", (f"parity:{odd}",)),
-        )
+        return Question(ask(prompt), ("even", "odd")[odd], (f"parity:{key}",))
+
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def in_words(number: int) -> str:
+    """A number from 0 to 999 in words: ``three hundred and twenty-one``."""
+    if number < 20:
+        return _UNITS[number]
+    if number < 100:
+        tens, unit = divmod(number, 10)
+        return _TENS[tens - 2] + (f"-{_UNITS[unit]}" if unit else "")
+    hundreds, rest = divmod(number, 100)
+    return f"{_UNITS[hundreds]} hundred" + (f" and {in_words(rest)}" if rest else "")
 
 
 class Sequence(Task):
