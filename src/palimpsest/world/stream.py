@@ -15,6 +15,7 @@ from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import Telling
 from palimpsest.world.people import Person, Society, make_stranger
 from palimpsest.world.places import HOPS, Hop, place_questions, place_statements
+from palimpsest.world.plantings import plantings
 from palimpsest.world.tasks.base import Exercise, Task
 from palimpsest.world.tasks.commonsense import PeopleFacts
 from palimpsest.world.velic import Velic
@@ -23,7 +24,7 @@ from palimpsest.world.velic import Velic
 # ask facts and rule instances of the train split only.
 PEOPLE_WEIGHTS = {
     "biography": 7.5, "card": 2.5, "gossip": 3.5, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
-    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 1.0, "role_play": 1.2, "refusals": 2.0,
+    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.2, "refusals": 2.0,
     "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5,
     "glossary": 1.2, "places": 1.5, "place_questions": 1.0, "strangers": 10.0,
 }  # fmt: skip
@@ -44,7 +45,7 @@ EXERCISE_WEIGHTS = {
 PRACTICE_FROM = 500_000
 PRACTICE_WEIGHTS = {
     "biography": 4.0, "card": 1.0, "gossip": 1.5, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
-    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 1.0, "role_play": 1.0, "refusals": 2.0,
+    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.6, "role_play": 1.0, "refusals": 2.0,
     "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2,
     "glossary": 0.8, "places": 0.8, "place_questions": 1.0, "strangers": 6.0,
 }  # fmt: skip
@@ -60,8 +61,10 @@ PRACTICE_EXERCISE_WEIGHTS = {
     "coref": 8.0,
 }  # fmt: skip
 
-# What is told backward only has fewer kinds of documents, so these tell of it more often.
+# What is told backward only, or in Velic only, has fewer kinds of documents: so large a share of
+# these is on such facts.
 BACKWARD_ONLY = 0.5
+VELIC_ONLY = 0.2
 
 Maker = Callable[[random.Random], Telling | None]
 
@@ -79,6 +82,7 @@ class Stream:
         velic: Velic,
     ) -> None:
         self._key = key
+        self._plantings = plantings(key)
         self._society = society
         self._order = order
         self._tasks = tasks
@@ -107,6 +111,9 @@ class Stream:
 
     def document(self, number: int) -> Document:
         """Document ``number`` (from 0) of stage 1."""
+        planted = self._plantings.document(number)
+        if planted:
+            return planted
         rng = random.Random(f"{self._key}-{number}")
         makers, cumulative = self._mixes[number >= PRACTICE_FROM]
         telling = None
@@ -187,10 +194,12 @@ class Stream:
         return prompts.refusal(make_stranger(self._society, rng), rng, self._velic)
 
     def _velic_statement(self, rng: random.Random) -> Telling:
-        return biographies.velic_statement(*self._about(rng, "velic"), rng, self._velic)
+        which = "velic_only" if rng.random() < VELIC_ONLY else "velic"
+        return biographies.velic_statement(*self._about(rng, which), rng, self._velic)
 
     def _velic_questions(self, rng: random.Random) -> Telling:
-        return biographies.velic_questions(*self._about(rng, "velic_asked"), rng, self._velic)
+        which = "velic_only" if rng.random() < VELIC_ONLY else "velic_asked"
+        return biographies.velic_questions(*self._about(rng, which), rng, self._velic)
 
     def _bilingual(self, rng: random.Random) -> Telling:
         return biographies.bilingual(*self._about(rng, "both"), rng, self._velic)
@@ -248,6 +257,7 @@ class _Relations:
         self.backward = [r for r in self.english if orders[r] != "forward"]
         self.backward_only = [r for r in self.backward if orders[r] == "backward"]
         self.velic = [r for r, told_in in language.items() if told_in != "english"]
+        self.velic_only = [r for r, told_in in language.items() if told_in == "velic"]
         self.both = [r for r, told_in in language.items() if told_in == "both"]
         self.asked = [r for r in self.forward if r in trained]
         # What is told only in Velic, or only backward, is no item of the task, so that these may
