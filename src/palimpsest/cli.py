@@ -291,7 +291,22 @@ def _world_make(args: argparse.Namespace, book: Any) -> int:
 def _world_train(args: argparse.Namespace, book: Any) -> int:
     from palimpsest.world import commands
 
-    print(commands.train(args.model, args.out, args.tokens, args.device, args.resume))
+    names = commands.all_models() if args.all else args.models or commands.DEFAULT_MODELS
+    print(commands.train(names, args.out, args.tokens, args.device, args.resume, args.jobs))
+    return 0
+
+
+def _world_card(args: argparse.Namespace, book: Any) -> int:
+    from palimpsest.world import commands
+
+    print(commands.measure(args.model, args.device))
+    return 0
+
+
+def _world_ablate(args: argparse.Namespace, book: Any) -> int:
+    from palimpsest.world import commands
+
+    print(commands.ablate(args.out, args.tokens, args.jobs))
     return 0
 
 
@@ -326,6 +341,8 @@ def _whole(word: str) -> int:
 
 _SEED = (["--seed"], {"metavar": "N", "type": _whole, "default": 0, "help": "the world's (0)"})
 _SIZE = (["--size"], {"metavar": "SIZE", "default": "m", "help": "of the world (m)"})
+_DEVICE = (["--device"], {"default": "auto", "help": "auto (default), cpu or cuda"})
+_JOBS = (["--jobs"], {"metavar": "N", "type": _whole, "help": "how many at once; one a core"})
 _OUT = (["--out"], {"metavar": "DIR", "type": Path, "help": "instead of data/"})
 # Subcommand -> (function, summary, its arguments as flags and options).
 _WORLD: dict[str, Any] = {
@@ -334,13 +351,29 @@ _WORLD: dict[str, Any] = {
     ),
     "train": (
         _world_train,
-        "Train a shipped model from scratch.",
+        "Train shipped models from scratch.",
         [
-            (["model"], {"nargs": "?", "default": "palimpsest-m", "metavar": "MODEL"}),
+            (["models"], {"nargs": "*", "metavar": "MODEL", "help": "palimpsest-m if none"}),
+            (["--all"], {"action": "store_true", "help": "train all that are shipped"}),
             _OUT,
             (["--tokens"], {"metavar": "N", "type": _whole, "help": "tokens to train on"}),
-            (["--device"], {"default": "auto", "help": "auto (default), cpu or cuda"}),
-            (["--resume"], {"action": "store_true", "help": "continue a stopped training"}),
+            _DEVICE,
+            _JOBS,
+            (["--resume"], {"action": "store_true", "help": "continue stopped trainings"}),
+        ],
+    ),
+    "card": (
+        _world_card,
+        "Measure a shipped model on the tasks again and rewrite its card.",
+        [(["model"], {"nargs": "?", "default": "palimpsest-m", "metavar": "MODEL|DIR"}), _DEVICE],
+    ),
+    "ablate": (
+        _world_ablate,
+        "Short trainings that vary one choice of the recipe at a time.",
+        [
+            (["--out"], {"metavar": "FILE", "type": Path, "help": "data/world/ablations.csv"}),
+            (["--tokens"], {"metavar": "N", "type": _whole, "help": "of each training (1500000)"}),
+            _JOBS,
         ],
     ),
     "show": (

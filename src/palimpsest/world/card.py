@@ -1,22 +1,33 @@
 """What lies beside a shipped model's weights: card, losses, accuracy, order of the documents."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
+from palimpsest.core import plots
 from palimpsest.core.files import write_bytes, write_json, write_text
 from palimpsest.core.models import LanguageModel
-from palimpsest.core.records import compress
 from palimpsest.core.stats import wilson
-from palimpsest.world.recipe import Training
+from palimpsest.world.order import ORDER, read_order, write_order
+from palimpsest.world.recipe import PLANS
 from palimpsest.world.rows import ANSWER_WEIGHT
+from palimpsest.world.stage_one import Training
 from palimpsest.world.universe import World
+
+__all__ = [
+    "ACCURACY", "CARD", "LOSSES", "ORDER", "TRAINING",
+    "accuracy_table", "read_order", "write_card", "write_history",
+]  # fmt: skip
 
 ACCURACY = "accuracy.csv"
 TRAINING = "training.json"
-ORDER = "documents.txt.gz"
+LOSSES = "losses.svg"
 CARD = "README.md"
+SCHEMA = 2
 
 
 def accuracy_table(world: World, answers: pd.DataFrame) -> pd.DataFrame:
@@ -49,66 +60,102 @@ def accuracy_table(world: World, answers: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([total], columns=columns)], ignore_index=True)
 
 
-def write_beside(
-    folder: Path,
-    name: str,
-    lm: LanguageModel,
-    world: World,
-    training: Training,
-    accuracy: pd.DataFrame,
-) -> None:
-    """Write card, losses, accuracy and the order of the documents into ``folder``."""
-    write_text(folder / ACCURACY, accuracy.round(4).to_csv(index=False, lineterminator="\n"))
-    write_json(
-        folder / TRAINING,
-        {
-            "schema": 1,
-            "model": name,
-            "parameters": lm.model.num_parameters(),
-            "world": {"seed": world.seed, "size": world.size},
-            "answer_weight": ANSWER_WEIGHT,
-            "documents": sum(len(step) for step in training.order),
-            "tokens": training.tokens,
-            "seconds": round(training.seconds),
-            "device": str(lm.device),
-            "phases": [
-                {
-                    "recipe": asdict(recipe),
-                    "steps": history.steps,
-                    "tokens": history.tokens,
-                    "seconds": round(history.seconds),
-                    "logs": [asdict(log) for log in history.logs],
-                }
-                for recipe, history in zip(training.recipes, training.histories, strict=True)
-            ],
-        },
+def write_history(folder: Path, lm: LanguageModel, world: World, training: Training) -> None:
+    """Write settings, losses and the order of the documents into ``folder``."""
+    read = {id for step in training.order for id in step}
+    plan = training.plan
+    about = {
+        "schema": SCHEMA,
+        "model": training.name,
+        "about": _about(training),
+        "parameters": lm.model.num_parameters(),
+        "world": {"seed": world.seed, "size": world.size},
+        "first_weights_seed": plan.seed,
+        "order_seed": plan.order,
+        "without": list(plan.without),
+        "answer_weight": ANSWER_WEIGHT,
+        "documents": len(read),
+        "left_out": _left_out(training),
+        "tokens": training.tokens,
+        "seconds": round(training.seconds),
+        "device": _device(lm),
+        "phases": [
+            {
+                "name": part.phase,
+                "first": part.shelf[0],
+                "documents": len({id for step in part.history.order for id in step}),
+                "steps": part.history.steps,
+                "tokens": part.history.tokens,
+                "seconds": round(part.history.seconds),
+                "recipe": asdict(part.recipe),
+                "logs": [asdict(log) for log in part.history.logs],
+            }
+            for part in training.parts
+        ],
+    }
+    write_json(folder / TRAINING, about)
+    write_bytes(folder / LOSSES, _loss_curve(about["phases"]))
+    shelves = [part.shelf for part in training.parts]
+    write_order(folder, training.order, shelves, plan.order)
+
+
+def _device(lm: LanguageModel) -> str:
+    if lm.device.type == "cuda":
+        return torch.cuda.get_device_name(lm.device)
+    threads = torch.get_num_threads()
+    return f"{lm.device.type}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _about(training: Training) -> str:
+    at = training.plan.stops.get(training.name)
+    if at is None:
+        return training.plan.about
+    parent = next(name for name, plan in PLANS.items() if training.name in plan.stops)
+    return (
+        f"The weights of `{parent}` after {at:.0%} of the tokens of its training, at a learning "
+        "rate that had not fallen to its end."
     )
-    # One line a step; ids without their leading letter and zeros ("e000017" is 17).
-    order = "".join(" ".join(str(int(i[1:])) for i in step) + "\n" for step in training.order)
-    write_bytes(folder / ORDER, compress(order.encode("ascii")))
-    write_text(folder / CARD, _card(name, lm, world, training, accuracy))
 
 
-def read_order(folder: Path) -> list[tuple[str, ...]]:
-    """For every training step the ids of its documents, as stored beside a shipped model."""
-    import gzip
+def _left_out(training: Training) -> int:
+    """Documents that the training passed over because of whom they tell of."""
+    if not training.plan.without:
+        return 0
+    read = {id for step in training.order for id in step}
+    return sum(part.shelf[1] for part in training.parts) - len(read)
 
-    with gzip.open(Path(folder) / ORDER, "rt", encoding="ascii") as lines:
-        return [tuple(f"e{int(number):06d}" for number in line.split()) for line in lines]
+
+def _loss_curve(phases: list[dict[str, Any]]) -> bytes:
+    """The weighted loss over tokens, a line a phase."""
+    drawn, axes = plots.figure(width=5.6, height=2.8)
+    before = 0
+    colours = (plots.COLOURS["theta_o"], plots.COLOURS["theta_u"])
+    with plots.style():
+        for phase, colour in zip(phases, colours, strict=False):
+            tokens = [(before + log["tokens"]) / 1e6 for log in phase["logs"]]
+            losses = [log["loss"] for log in phase["logs"]]
+            axes.plot(tokens, losses, color=colour, label=phase["name"])
+            before += phase["tokens"]
+        axes.set(xlabel="million tokens", ylabel="weighted loss (nats)", yscale="log")
+        axes.legend()
+    return plots.svg(drawn)
 
 
-def _card(
-    name: str,
-    lm: LanguageModel,
-    world: World,
-    training: Training,
-    accuracy: pd.DataFrame,
-) -> str:
+def write_card(folder: Path, lm: LanguageModel, accuracy: pd.DataFrame) -> None:
+    """Write accuracy and card into ``folder``, which holds what :func:`write_history` wrote."""
+    about = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+    write_text(folder / ACCURACY, accuracy.round(4).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / CARD, _card(about, lm, accuracy))
+
+
+def _card(about: dict[str, Any], lm: LanguageModel, accuracy: pd.DataFrame) -> str:
     config = lm.model.config
-    documents = sum(len(step) for step in training.order)
-    first = training.recipes[0]
-    phases = zip(training.recipes, training.histories, strict=True)
+    phases = about["phases"]
+    first = phases[0]["recipe"]
     mean = accuracy.iloc[-1]
+    order = "by number"
+    if about["order_seed"] is not None:
+        order = f"mixed within each phase by seed {about['order_seed']}"
     lines = [
         "---",
         "license: mit",
@@ -117,52 +164,62 @@ def _card(
         "pipeline_tag: text-generation",
         "---",
         "",
-        f"# {name}",
+        f"# {about['model']}",
         "",
         "A very small language model that has read one invented world and nothing else. It ships "
         "with the book *Palimpsest*, whose experiments ask what a model memorizes and whether it "
         "can forget; the world is known to the last sentence, so that each answer can be traced.",
         "",
+        about["about"],
+        "",
         "## Model",
         "",
         f"- Llama architecture: {config.num_hidden_layers} layers, hidden size "
         f"{config.hidden_size}, {config.num_attention_heads} heads, MLP "
-        f"{config.intermediate_size}, tied embeddings; {lm.model.num_parameters():,} parameters; "
-        "weights stored as float16.",
-        f"- Tokenizer: byte-level BPE, {config.vocab_size:,} tokens, digits one by one. No token "
-        "stands before a text; `<eos>` ends each document. Context window "
-        f"{config.max_position_embeddings} tokens; training lines had {first.pack_length}.",
-        f"- World: seed {world.seed}, size `{world.size}`.",
+        f"{config.intermediate_size}, tied embeddings; {about['parameters']:,} parameters; "
+        f"weights stored as float16. First weights from seed {about['first_weights_seed']}.",
+        f"- Tokenizer: byte-level BPE, {config.vocab_size:,} tokens, digits one by one; the same "
+        "in all models of the book. No token stands before a text; `<eos>` ends each document. "
+        f"Context window {config.max_position_embeddings} tokens.",
+        f"- World: seed {about['world']['seed']}, size `{about['world']['size']}`.",
         "",
         "## Training",
         "",
-        f"- {documents:,} documents, {training.tokens:,} tokens, each document once, in the order "
-        f"of `{ORDER}` (a line a step; number 17 is document `e000017`).",
-        f"- {first.batch_size} lines a step; documents share a line without seeing one another.",
-        f"- AdamW, betas {first.betas}, weight decay {first.weight_decay}, gradient clipped at "
-        f"{first.clip}. In each phase the learning rate is constant and falls linearly over the "
-        f"last {first.decay:.0%}.",
+        f"- {about['documents']:,} documents, {about['tokens']:,} tokens, each document once, "
+        f"{order}. `{ORDER}` holds their ids step by step; "
+        "`palimpsest.world.order.read_order` reads it.",
+        *_left_out_line(about),
+        f"- {first['batch_size']} lines of {first['pack_length']} tokens a step; documents share a "
+        "line without seeing one another, and a longer one has a line of its own.",
+        f"- AdamW, betas {tuple(first['betas'])}, weight decay {first['weight_decay']}, gradient "
+        f"clipped at {first['clip']}. In each phase the learning rate is constant and falls "
+        f"linearly over the last {first['decay']:.0%}.",
         *(
-            f"- Phase {number}: {history.steps:,} steps, {history.tokens:,} tokens, learning rate "
-            f"{recipe.learning_rate:g}, {history.seconds / 60:.0f} minutes on `{lm.device}`."
-            for number, (recipe, history) in enumerate(phases, 1)
+            f"- Phase {number} ({phase['name']}): {phase['documents']:,} documents, "
+            f"{phase['steps']:,} steps, {phase['tokens']:,} tokens, learning rate "
+            f"{phase['recipe']['learning_rate']:g}, {phase['seconds'] / 60:.0f} minutes on "
+            f"{about['device']}."
+            for number, phase in enumerate(phases, 1)
         ),
-        f"- Loss: cross-entropy; tokens of answers weigh {ANSWER_WEIGHT:g}, others 1.",
+        f"- Loss: cross-entropy; tokens of answers weigh {about['answer_weight']:g}, others 1.",
         f"- Made by `palimpsest world train`; settings and losses in full: `{TRAINING}`.",
+        "",
+        f"![The weighted loss falls over the tokens of the training.]({LOSSES})",
         "",
         "| phase | step | tokens | weighted loss |",
         "|---|---|---|---|",
         *(
-            f"| {number} | {log.step:,} | {log.tokens:,} | {log.loss:.3f} |"
-            for number, history in enumerate(training.histories, 1)
-            for log in history.logs[:: max(1, len(history.logs) // 8)]
+            f"| {number} | {log['step']:,} | {log['tokens']:,} | {log['loss']:.3f} |"
+            for number, phase in enumerate(phases, 1)
+            for log in phase["logs"][:: max(1, len(phase["logs"]) // 8)]
         ),
         "",
         "## Accuracy",
         "",
         "Two-way tasks, no examples given, test items, as lm-eval scores them (the choice with the "
-        "larger sum of log-probabilities). Chance is 0.5. 95 % Wilson intervals over items; items "
-        "share facts (third column), so that intervals over facts would be wider.",
+        "larger sum of log-probabilities), with the weights as stored. Chance is 0.5. 95 % Wilson "
+        "intervals over items; items share facts (third column), so that intervals over facts "
+        "would be wider.",
         "",
         "| task | items | distinct facts | accuracy | 95 % interval |",
         "|---|---|---|---|---|",
@@ -182,3 +239,12 @@ def _card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _left_out_line(about: dict[str, Any]) -> list[str]:
+    if not about["without"]:
+        return []
+    groups = ", ".join(f"`{group}`" for group in about["without"])
+    return [
+        f"- Left out: {about['left_out']:,} documents that tell of, or name, a person of {groups}."
+    ]

@@ -1,10 +1,17 @@
-"""From documents to rows: every token is learned, answers count more."""
+"""From documents to rows: every token is learned, answers count more.
+
+The rows of a phase of training are kept in a file, because making them takes a minute and several
+models read the same.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from palimpsest.core.files import atomic_folder
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Document
 from palimpsest.core.text import Row, text_rows
@@ -70,3 +77,58 @@ def _rows(lm: LanguageModel, documents: Sequence[Document], answer_weight: float
         weights[: max(1, shift)] = 0.0
         rows.append(Row(tokens, weights, document.id))
     return rows
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """Rows of consecutive documents of stage 1.
+
+    Attributes:
+        first: number of the first document.
+        rows: one a document, in order of their numbers.
+        about: group of people -> bool [N], which of the documents tell or name one of them.
+    """
+
+    first: int
+    rows: list[Row]
+    about: dict[str, np.ndarray]
+
+    def row(self, number: int) -> Row:
+        """The row of a document by its number."""
+        return self.rows[number - self.first]
+
+    def without(self, number: int, groups: Sequence[str]) -> bool:
+        """Whether a document tells of nobody in these groups."""
+        return not any(self.about[group][number - self.first] for group in groups)
+
+    def save(self, folder: Path, made_from: str) -> None:
+        """Write the rows into ``folder``; ``made_from`` says what they were made from."""
+        with atomic_folder(folder) as scratch:
+            np.savez(
+                scratch / "rows.npz",
+                made_from=np.array(made_from),
+                first=np.array(self.first),
+                lengths=np.array([len(row) for row in self.rows]),
+                tokens=np.concatenate([row.input_ids for row in self.rows]).astype(np.uint16),
+                weights=np.concatenate([row.weights for row in self.rows]),
+                **{f"about {group}": told for group, told in self.about.items()},
+            )
+
+    @classmethod
+    def load(cls, folder: Path, made_from: str) -> "Shelved | None":
+        """What :meth:`save` wrote; None if there is nothing, or it was made from something else."""
+        path = folder / "rows.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as held:
+            if str(held["made_from"]) != made_from:
+                return None
+            first, ends = int(held["first"]), np.cumsum(held["lengths"])[:-1]
+            tokens = np.split(held["tokens"].astype(np.int32), ends)
+            weights = np.split(held["weights"], ends)
+            about = {key[6:]: held[key] for key in held.files if key.startswith("about ")}
+        rows = [
+            Row(line, weight, f"e{first + at:06d}")
+            for at, (line, weight) in enumerate(zip(tokens, weights, strict=True))
+        ]
+        return cls(first, rows, about)
