@@ -1,21 +1,36 @@
 """The two-way tasks: nothing to be had from the choices, nothing from the training text."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from palimpsest.core.records import Item
-from palimpsest.world import World
+from palimpsest.core.records import Document, Item
+from palimpsest.world import World, lexicon
+from palimpsest.world.stream import PRACTICE_FROM
 from palimpsest.world.tasks import DOMAINS
-from palimpsest.world.tasks.base import SPLITS
+from palimpsest.world.tasks.base import SPLITS, units
+from palimpsest.world.tasks.language import Agreement
+from palimpsest.world.tasks.mathematics import in_words
 
 TASKS = tuple(World().tasks)
-LEAST = {"train": 400, "validation": 100, "test": 200}
+LEAST = {"train": 1000, "validation": 200, "test": 500}
+DOCUMENTS = 10_000  # of either phase of the stream
+
+
+@pytest.fixture(scope="module")
+def documents(world: World) -> list[Document]:
+    """Training texts of both phases."""
+    return [
+        document
+        for first in (0, PRACTICE_FROM)
+        for document in world.documents("early", DOCUMENTS, first=first)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +67,7 @@ def test_splits_share_no_fact_and_no_question(task: str, items) -> None:
 
 
 def _instances(found: list[Item]) -> set[str]:
-    """The units by which splits are kept apart; any split may use of what material a thing is."""
-    return {fact for item in found for fact in item.facts if not fact.endswith(".material")}
+    return units(fact for item in found for fact in item.facts)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -79,8 +93,8 @@ def test_the_order_of_labels_is_shuffled(items) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_choices_alone_tell_nothing(task: str, items) -> None:
-    """A classifier on the words, letters and length of the choices, cross-validated. Folds are
-    contiguous: couples, whose labels are opposite by design, stay in one fold."""
+    """A classifier on the words, letters and length of the choices, cross-validated; couples, whose
+    labels are opposite by design, stay in one fold."""
     found = items[task]["test"]
     counts = CountVectorizer(analyzer="char_wb", ngram_range=(1, 4), binary=True)
     counts.fit([choice for item in found for choice in item.choices])
@@ -89,23 +103,59 @@ def test_the_choices_alone_tell_nothing(task: str, items) -> None:
     features = np.hstack([(second - first).toarray(), lengths])
     labels = [item.label for item in found]
     model = LogisticRegression(C=0.1, max_iter=200)
-    guessed = cross_val_predict(model, features, labels, cv=StratifiedKFold(5))
+    couples = np.arange(len(found)) // 2
+    guessed = cross_val_predict(model, features, labels, groups=couples, cv=GroupKFold(5))
     right = int((guessed == labels).sum())
     interval = binomtest(right, len(labels)).proportion_ci(method="wilson")
     assert interval.low <= 0.5 <= interval.high
 
 
-def test_no_training_text_holds_what_is_held_out(world: World, items) -> None:
+def test_no_training_text_holds_what_is_held_out(world: World, items, documents) -> None:
     """No exercise uses a fact of validation or test, no prose a rule instance of theirs, and no
     question of theirs is answered anywhere."""
     held_facts = set().union(*(_instances(items[t][s]) for t in TASKS for s in SPLITS[1:]))
     held_prompts = {item.prompt for t in TASKS for s in SPLITS[1:] for item in items[t][s]}
-    for document in world.documents("early", 8000):
+    for document in documents:
         used = set(document.facts) & held_facts
         if document.kind == "qa" and document.language == "en":
             assert not used, document
         assert not [fact for fact in used if ":" in fact], document
         assert not questions(document.text) & held_prompts, document
+
+
+def test_no_training_text_states_a_held_out_problem(items, documents) -> None:
+    """As before, but read off the texts, not off what the documents say that they use."""
+    held = set().union(*(_instances(items[t][s]) for t in TASKS for s in SPLITS[1:]))
+    words = {in_words(number): number for number in range(1000)}
+    for document in documents:
+        stated = set()
+        for pattern in (r"(\d+) \+ (\d+)(?: =|\?\nAnswer)", r"(\d+) plus (\d+)",
+                        r"had (\d+) \w+ and found (\d+) more"):  # fmt: skip
+            for one, other in re.findall(pattern, document.text):
+                low, high = sorted((int(one), int(other)))
+                stated.add(f"addition:{low}+{high}")
+        for one, other in re.findall(r"(?:larger|smaller), (\d+) or (\d+)", document.text):
+            low, high = sorted((int(one), int(other)))
+            stated.add(f"compare:{low}<{high}")
+        for number in re.findall(r"Is (?:the number )?([\w -]+) (?:even|odd) or", document.text):
+            stated.add(f"parity:{words.get(number, number)}")
+        for one, other in re.findall(r"(\d+) (?:\+|and) (\d+) (?:even|odd) or", document.text):
+            low, high = sorted((int(one), int(other)))
+            stated.add(f"parity:{low}+{high}")
+        assert not stated & held, document
+
+
+def test_no_list_of_numbers_runs_through_a_held_out_progression(items, documents) -> None:
+    held = set()
+    for split in SPLITS[1:]:
+        for item in items["sequence"][split]:
+            terms = [int(t) for t in re.findall(r"\d+", item.prompt)]
+            terms.append(int(item.choices[item.label]))
+            held |= {tuple(terms[:4]), tuple(terms[1:]), tuple(terms[4:0:-1]), tuple(terms[3::-1])}
+    for document in documents:
+        for listed in re.findall(r"\d+(?:, \d+){3,}", document.text):
+            terms = [int(term) for term in listed.split(", ")]
+            assert not held & {tuple(terms[i : i + 4]) for i in range(len(terms) - 3)}, document
 
 
 def questions(text: str) -> set[str]:
@@ -124,16 +174,109 @@ def questions(text: str) -> set[str]:
     return prompts
 
 
-def test_counting_never_runs_through_a_held_out_progression(world: World) -> None:
-    task = world.tasks["sequence"]
-    for document in world.documents("early", 8000):
-        if document.template in ("counting", "sequence"):
-            assert all(
-                task.split_of(f.removeprefix("sequence:")) == "train" for f in document.facts
-            )
+def test_held_out_wordings_are_in_no_training_text_but_in_test_items(items, documents) -> None:
+    held = {
+        "tone": [*lexicon.POLITE[-lexicon.POLITE_HELD_OUT :],
+                 *lexicon.RUDE[-lexicon.POLITE_HELD_OUT :]],
+        "harmful": [*lexicon.HARMFUL[-lexicon.HARM_HELD_OUT :],
+                    *lexicon.HARMLESS[-lexicon.HARM_HELD_OUT :]],
+        "kind_reply": [remark for manner in lexicon.MANNERS
+                       for remarks in (manner.kind, manner.unkind)
+                       for remark in remarks[-lexicon.REPLY_HELD_OUT :]],
+        "agreement": Agreement.HELD_OUT,
+    }  # fmt: skip
+    for task, wordings in held.items():
+        patterns = [re.compile(_pattern(wording)) for wording in wordings]
+        texts = [document.text for document in documents if document.template == task]
+        texts += [f"{item.prompt}\n{item.choices}" for item in items[task]["train"]]
+        tested = "\n".join(f"{item.prompt}\n{item.choices}" for item in items[task]["test"])
+        for pattern in patterns:
+            assert not [text for text in texts if pattern.search(text)], pattern
+        assert np.mean([bool(pattern.search(tested)) for pattern in patterns]) > 0.8, task
 
 
-def test_held_out_wordings_of_tone_are_not_in_training(world: World) -> None:
-    for item in world.items("tone", "train"):
-        assert "If it is no trouble" not in item.prompt
-        assert "You useless lump" not in item.prompt
+def _pattern(wording: str) -> str:
+    """A regular expression that finds a wording with its slots filled."""
+    parts = (re.escape(part) for part in re.split(r"\{\w\}", wording))
+    return r"[\w -]+?".join(re.sub(r"\ba\\ $", r"an?\\ ", part) for part in parts)
+
+
+def test_held_out_judgements_are_told_in_prose_but_never_asked(documents) -> None:
+    held = {*lexicon.GOOD[-lexicon.HELD_OUT_JUDGEMENTS :],
+            *lexicon.BAD[-lexicon.HELD_OUT_JUDGEMENTS :]}  # fmt: skip
+    told = set()
+    for document in documents:
+        if document.template == "reviews":
+            told |= held & set(re.findall(r"\w+", document.text))
+        if document.template == "sentiment":
+            assert not held & set(re.findall(r"\w+", document.text)), document
+    assert told == held
+
+
+ROLES = {
+    "animal": [*(animal.name for animal in lexicon.ANIMALS), *lexicon.PETS],
+    "place of animals": lexicon.ANIMAL_CAMPS["home"],
+    "food of animals": lexicon.ANIMAL_CAMPS["eats"],
+    "sort of animal": lexicon.ANIMAL_CAMPS["kind"],
+    "covering": lexicon.ANIMAL_CAMPS["covering"],
+    "thing": [
+        *(thing for things in lexicon.OBJECTS.values() for thing in things),
+        *lexicon.TOOLS, *lexicon.BELONGINGS,
+        *(form for forms in lexicon.ATTRACTORS.items() for form in forms),
+    ],
+    "material": lexicon.OBJECTS,
+    "behaviour": {value for table in lexicon.PROPERTIES.values() for value in table.values()},
+    "person": [
+        *lexicon.JOBS, *lexicon.KINDS, *lexicon.PRAISES,
+        *(form for forms in lexicon.NOUNS.items() for form in forms),
+    ],
+    "insult": lexicon.INSULTS,
+    "instrument": lexicon.INSTRUMENTS,
+    "colour": lexicon.COLOURS,
+    "dish": lexicon.FOODS,
+    "hobby": lexicon.HOBBIES,
+    "genre": lexicon.GENRES,
+    "product": lexicon.PRODUCTS,
+    "place": lexicon.PLACES,
+    "deed": [*lexicon.VERBS, *lexicon.ANIMAL_CAMPS["moves"], *lexicon.HELPED],
+    "praise": lexicon.GOOD,
+    "blame": lexicon.BAD,
+    "reviewed": lexicon.REVIEWED,
+    "quality or word of a pair": [
+        *lexicon.TRAITS,
+        *(w for pairs in (lexicon.WORD_TRIPLES, lexicon.ANTONYMS, lexicon.SYNONYMS)
+          for pair in pairs for w in pair),
+    ],
+    "comparative": [word for pair in lexicon.COMPARATIVES for word in pair],
+    "label": ["even", "odd", "positive", "negative", "polite", "rude", "yes", "no", "harmful"],
+}  # fmt: skip
+# Fish is what some animals are and what others eat: the same creatures.
+TWO_ROLES = {"fish"}
+
+
+def test_no_word_plays_two_roles() -> None:
+    roles = defaultdict(set)
+    for role, words in ROLES.items():
+        for word in words:
+            roles[word].add(role)
+    assert {word: found for word, found in roles.items() if len(found) > 1}.keys() == TWO_ROLES
+
+
+def test_no_word_of_a_pair_stands_in_another_pair() -> None:
+    pairs = (*lexicon.WORD_TRIPLES, *lexicon.ANTONYMS, *lexicon.SYNONYMS)
+    words = Counter(word for pair in pairs for word in pair)
+    assert set(words.values()) == {1}
+
+
+def test_tools_and_causes_say_each_thing_once() -> None:
+    for texts in (lexicon.TOOLS.values(), lexicon.CAUSES):
+        assert set(Counter(text for pair in texts for text in pair).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "zero"), (13, "thirteen"), (40, "forty"), (87, "eighty-seven"), (200, "two hundred"),
+     (999, "nine hundred and ninety-nine")],
+)  # fmt: skip
+def test_numbers_in_words(number: int, words: str) -> None:
+    assert in_words(number) == words

@@ -26,7 +26,7 @@ class Agreement(Task):
         "{s} near the {x}", "{s} near the {x} behind the {y}", "{s} who {v} the {o}",
         "{s} whom the {o} {v}", "{s} beside the {o}",
     )  # fmt: skip
-    _HELD_OUT = ("{s} whom the {o} near the {x} {v}", "{s} who {v} the {o} beside the {x}")
+    HELD_OUT = ("{s} whom the {o} near the {x} {v}", "{s} who {v} the {o} beside the {x}")
     # One and the other noun: the same words, but for the one that makes the number.
     _TWO = (("{s} near the {o}", "{s} and the {o}"), ("{s} behind the {o}", "{s} and the {o}"))
 
@@ -43,7 +43,7 @@ class Agreement(Task):
             subjects = [start + frame.format(s=noun, o=other) for frame in frames]
         else:
             held_out = split != "train" and rng.random() < 0.3
-            frame = rng.choice(self._HELD_OUT if held_out else self._FRAMES)
+            frame = rng.choice(self.HELD_OUT if held_out else self._FRAMES)
             subjects = [
                 start + self._fill(frame, one, noun, several, rng)
                 for one, several in ((noun, False), (plural, True))
