@@ -239,37 +239,48 @@ def _held_out(*adjectives: str) -> bool:
 
 
 class Inference(Reading):
-    """What follows from *all* and *no*; a rule instance is the pair (kind of people, trait)."""
+    """What follows from *all* and *no*; a rule instance is the pair (kind of people, trait).
+
+    Some passages say what all of a kind are, and ask for a trait that they name or do not name;
+    others set an *all* against a *no*, which takes telling the two rules apart.
+    """
 
     name = "nli"
     domain = "language"
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
-        kinds = rng.sample(lexicon.KINDS, 2)
-        has, lacks, *spare = rng.sample(lexicon.TRAITS, 4)
-        rules = [(kinds[0], has, True), (kinds[0], lacks, False)]
-        people = [(rng.choice(lexicon.GIVEN), kinds[0])]
-        if long and rng.random() < 0.5:
-            # Rules on other people, and one of these.
-            rules += [(kinds[1], spare[0], True), (kinds[1], spare[1], False)]
-            people.append((rng.choice([n for n in lexicon.GIVEN if n != people[0][0]]), kinds[1]))
-        elif rng.random() < 0.4:
-            # A rule on other people that would suggest the wrong answer.
-            trait = rng.choice((has, lacks))
-            rules.append((kinds[1], trait, rng.random() < 0.5))
+        kind, other = rng.sample(lexicon.KINDS, 2)
+        has, also, lacks, spare = rng.sample(lexicon.TRAITS, 4)
+        truths = {has: True, lacks: False}
+        if rng.random() < 0.6:
+            truths[also] = True
+            rules = [f"All {kind}s are {has} and {also}."]
+            if rng.random() < 0.4:
+                # Of others the trait in question is said half of the time.
+                rules.append(f"All {other}s are {rng.choice((lacks, spare))}.")
+        else:
+            rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
+            if rng.random() < 0.3:
+                trait = rng.choice((has, lacks, spare))
+                rules.append(f"{rng.choice(('All', 'No'))} {other}s are {trait}.")
         rng.shuffle(rules)
-        rng.shuffle(people)
-        sentences = [
-            f"{'All' if all_ else 'No'} {kind}s are {trait}." for kind, trait, all_ in rules
-        ]
-        sentences += [f"{name} is {lexicon.with_article(kind)}." for name, kind in people]
+        name = rng.choice(lexicon.GIVEN)
         asked = [
-            Asked(f"Is {name} {trait}?", "yes" if all_ else "no", f"{kind}/{trait}")
-            for name, kind in people
-            for about, trait, all_ in rules
-            if about == kind
+            Asked(f"Is {name} {trait}?", "yes" if truth else "no", f"{kind}/{trait}")
+            for trait, truth in truths.items()
         ]
-        return " ".join(sentences), asked
+        if long and len(asked) == 3:
+            # As many noes as yeses.
+            asked.append(Asked(f"Is {name} {spare}?", "no", f"{kind}/{spare}"))
+        return " ".join([*rules, f"{name} is {lexicon.with_article(kind)}."]), asked
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        passage, asked = self.passage(rng, long=False)
+        pair = [rng.choice([each for each in asked if each.answer == a]) for a in ("yes", "no")]
+        if any(self.split_of(each.key) != split for each in pair):
+            return None
+        yes, no = (self._question(passage, each) for each in pair)
+        return yes, no
 
     def statements(self, rng: random.Random) -> Exercise | None:
         """The conclusions drawn in prose, of the train split."""

@@ -1,6 +1,9 @@
 """Reading: who is where, who has what, what came first; the passage tells, nothing else does."""
 
 import random
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 from palimpsest.world import lexicon
 from palimpsest.world.tasks.base import (
@@ -13,19 +16,47 @@ from palimpsest.world.tasks.base import (
 )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question on a passage, its answer, and the rule instance it rests on."""
+
+    question: str
+    answer: str
+    key: str
+
+
 class Reading(Task):
-    """A task whose couple is two questions on one passage."""
+    """A task whose questions are asked of a passage.
+
+    Items have a passage and a couple of questions on it; exercises ask all that the train split
+    allows, since a small network learns to look things up only from many look-ups.
+    """
 
     domain = "reading"
 
-    def exercise(self, rng: random.Random) -> Exercise | None:
-        couple = self.couple("train", rng)
-        if couple is None:
+    @abstractmethod
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        """A passage and what can be asked of it; ``long`` for exercises, which may tell more."""
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        passage, asked = self.passage(rng, long=False)
+        pair = rng.sample(asked, 2)
+        if any(self.split_of(each.key) != split for each in pair):
             return None
-        pair = list(couple)
-        rng.shuffle(pair)
-        passage = pair[0].prompt.split("\nQuestion:")[0]
-        return read_then_asked(passage, pair[: rng.choice((1, 2, 2))], self.name)
+        one, other = (self._question(passage, each) for each in pair)
+        return one, other
+
+    def _question(self, passage: str, asked: Asked) -> Question:
+        return Question(ask(asked.question, passage), asked.answer, (f"{self.name}:{asked.key}",))
+
+    def exercise(self, rng: random.Random) -> Exercise | None:
+        passage, asked = self.passage(rng, long=True)
+        trained = [each for each in asked if self.split_of(each.key) == "train"]
+        if not trained:
+            return None
+        rng.shuffle(trained)
+        questions = [self._question(passage, each) for each in trained]
+        return read_then_asked(passage, questions, self.name)
 
 
 class Where(Reading):
@@ -36,78 +67,72 @@ class Where(Reading):
 
     name = "rc_where"
 
-    def couple(self, split: str, rng: random.Random) -> Couple | None:
-        people = rng.sample(lexicon.GIVEN, 3)
-        places = rng.sample(lexicon.PLACES, 3)
-        if rng.random() < 0.5:
-            passage, asked = self._apart(people, places, rng)
-        else:
-            passage, asked = self._moving(people, places, rng)
-        keys = [f"{person}@{place}" for _, person, place in asked]
-        if any(self.split_of(key) != split for key in keys):
-            return None
-        one, other = (
-            Question(ask(question, passage), f"the {place}", (f"rc_where:{key}",))
-            for (question, _, place), key in zip(asked, keys, strict=True)
-        )
-        return one, other
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        return self._apart(rng, 4 if long else 3) if rng.random() < 0.5 else self._moving(rng)
 
-    def _apart(self, people: list[str], places: list[str], rng: random.Random) -> tuple:
-        count = rng.choice((2, 3))
+    @staticmethod
+    def _asked(question: str, person: str, place: str) -> Asked:
+        return Asked(question.format(n=person), f"the {place}", f"{person}@{place}")
+
+    def _apart(self, rng: random.Random, most: int) -> tuple[str, list[Asked]]:
+        count = rng.randint(2, most)
+        people, places = rng.sample(lexicon.GIVEN, count), rng.sample(lexicon.PLACES, count)
         sentences = [
             rng.choice(("{n} is in the {p}.", "{n} went to the {p}.", "{n} moved to the {p}."))
             .format(n=person, p=place)
-            for person, place in zip(people[:count], places, strict=False)
+            for person, place in zip(people, places, strict=True)
         ]  # fmt: skip
-        first, second = rng.sample(range(count), 2)
-        asked = [(f"Where is {people[i]} now?", people[i], places[i]) for i in (first, second)]
+        asked = [
+            self._asked("Where is {n} now?", person, place)
+            for person, place in zip(people, places, strict=True)
+        ]
         return " ".join(sentences), asked
 
-    def _moving(self, people: list[str], places: list[str], rng: random.Random) -> tuple:
-        mover, other = people[:2]
+    def _moving(self, rng: random.Random) -> tuple[str, list[Asked]]:
+        mover, other = rng.sample(lexicon.GIVEN, 2)
+        places = rng.sample(lexicon.PLACES, 3)
         sentences = [f"{mover} was in the {places[0]}.", f"Later {mover} went to the {places[1]}."]
         sentences.insert(rng.randrange(3), f"{other} is in the {places[2]}.")
         asked = [
-            (f"Where is {mover} now?", mover, places[1]),
-            (f"Where was {mover} first?", mover, places[0]),
+            self._asked("Where is {n} now?", mover, places[1]),
+            self._asked("Where was {n} first?", mover, places[0]),
         ]
         return " ".join(sentences), asked
 
 
 class What(Reading):
-    """Two or three people and their belongings, of some colour: who has what?
+    """Who has what, of some colour: one person who has, carries or bought different things, or
+    several people with one thing each.
 
     A rule instance is the pair (person, thing).
     """
 
     name = "rc_what"
-    _VERBS = (("has", "have"), ("carries", "carry"), ("holds", "hold"), ("found", "find"),
-              ("bought", "buy"))  # fmt: skip
+    _VERBS: ClassVar = {
+        "has": "does {n} have", "carries": "does {n} carry", "found": "did {n} find",
+        "bought": "did {n} buy", "lost": "did {n} lose",
+    }  # fmt: skip
 
-    def couple(self, split: str, rng: random.Random) -> Couple | None:
-        count = rng.choice((2, 2, 3))
-        people = rng.sample(lexicon.GIVEN, count)
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        count = rng.randint(2, 4 if long else 3)
         things = rng.sample(lexicon.BELONGINGS, count)
         colours = rng.sample(lexicon.COLOURS, count)
-        verb, base = rng.choice(self._VERBS)
+        if rng.random() < 0.6:
+            people = [rng.choice(lexicon.GIVEN)] * count
+            verbs = rng.sample(tuple(self._VERBS), count)
+        else:
+            people = rng.sample(lexicon.GIVEN, count)
+            verbs = [rng.choice(tuple(self._VERBS))] * count
+        told = list(zip(people, verbs, colours, things, strict=True))
         passage = " ".join(
             f"{person} {verb} {lexicon.with_article(colour)} {thing}."
-            for person, thing, colour in zip(people, things, colours, strict=True)
+            for person, verb, colour, thing in told
         )
-        helper = "did" if verb in ("found", "bought") else "does"
-        picked = rng.sample(range(count), 2)
-        keys = [f"{people[i]}+{things[i]}" for i in picked]
-        if any(self.split_of(key) != split for key in keys):
-            return None
-        one, other = (
-            Question(
-                ask(f"What {helper} {people[i]} {base}?", passage),
-                f"the {colours[i]} {things[i]}",
-                (f"rc_what:{key}",),
-            )
-            for i, key in zip(picked, keys, strict=True)
-        )
-        return one, other
+        return passage, [
+            Asked(f"What {self._VERBS[verb].format(n=person)}?", f"the {colour} {thing}",
+                  f"{person}+{thing}")
+            for person, verb, colour, thing in told
+        ]  # fmt: skip
 
 
 class Temporal(Reading):
@@ -125,18 +150,16 @@ class Temporal(Reading):
         "First {n} {first}, then {p} {second}.",
     )
 
-    def couple(self, split: str, rng: random.Random) -> Couple | None:
+    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         name = rng.choice(lexicon.GIVEN)
         first, second = rng.sample(tuple(lexicon.DEEDS), 2)
         key = "+".join(sorted((first, second)))
-        if self.split_of(key) != split:
-            return None
         pronoun = "she" if name in lexicon.GIVEN_SHE else "he"
         passage = rng.choice(self._FRAMES).format(
             n=name, p=pronoun, first=lexicon.DEEDS[first], second=lexicon.DEEDS[second]
         )
-        fact = (f"temporal:{key}",)
-        return (
-            Question(ask(f"What did {name} do first?", passage), first, fact),
-            Question(ask(f"What did {name} do last?", passage), second, fact),
-        )
+        asked = [
+            Asked(f"What did {name} do first?", first, key),
+            Asked(f"What did {name} do last?", second, key),
+        ]
+        return passage, asked
