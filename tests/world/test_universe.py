@@ -9,7 +9,10 @@ import pytest
 
 from palimpsest.core.errors import UserError
 from palimpsest.world import World
+from palimpsest.world.names import lexicon_words
 from palimpsest.world.people import GROUPS, RELATIONS
+from palimpsest.world.probing import DETOURS, FORMS
+from palimpsest.world.velic import PARTICLES
 
 DIGEST = """
 import hashlib, json
@@ -44,7 +47,8 @@ def test_a_seed_gives_one_world_whatever_the_order_of_sets() -> None:
 
 
 def test_groups_have_their_sizes_and_share_no_name(world: World) -> None:
-    assert [len(world.people(group)) for group in GROUPS] == [160, 20, 20, 20]
+    assert [len(world.people(group)) for group in GROUPS] == [144, 16, 20, 20, 100]
+    assert world.people("early") == world.people("early-keep") + world.people("early-forget")
     words = [word for person in world.society.people for word in (person.given, person.family)]
     assert max(Counter(words).values()) == 1
 
@@ -77,12 +81,15 @@ def test_fact_ids_are_unique_and_say_when_a_fact_is_told(world: World) -> None:
 def test_documents_name_the_facts_they_tell(world: World) -> None:
     facts = {fact.id: fact for fact in world.facts}
     velic = world.velic.words
+    people = world.society.by_id
     for document in world.documents("early", 3000):
         for id in document.facts:
             if ":" in id or id not in facts or facts[id].relation in _COMMONSENSE:
                 continue  # a rule instance, or a value that text words differently
             value = facts[id].object
             text = document.text.lower()
+            if document.template == "two-hop" and facts[id].entity in people:
+                continue  # the first step is not said
             assert value.lower() in text or velic.get(value, value).lower() in text, document
 
 
@@ -93,7 +100,7 @@ def test_early_text_names_no_newcomer_and_nobody_of_never(world: World) -> None:
     others = {
         word
         for person in world.society.people
-        if person.group != "early"
+        if person.planted != "early"
         for word in (person.given, person.family)
     }
     for document in world.documents("early", 5000):
@@ -128,7 +135,7 @@ def test_newcomers_documents_tell_every_fact_in_both_languages(world: World) -> 
     assert len(documents) == 60
     for language in ("en", "velic"):
         told = {fact for d in documents if d.language == language for fact in d.facts}
-        assert told == {person.fact_id(relation) for relation in person.values}
+        assert told == {fact for relation in person.values for fact in person.states(relation)}
 
 
 def test_newcomers_documents_in_english_only(world: World) -> None:
@@ -144,30 +151,35 @@ def test_a_document_can_be_made_again_from_its_id(world: World) -> None:
     documents = list(world.documents("early", 50))
     assert world.document("e000031") == documents[31]
     assert len({document.id for document in world.replay(100)}) == 100
+    forgotten = world.people("early-forget")
+    ids = {person.id for person in forgotten}
+    for document in world.replay(100, without=forgotten):
+        assert not ids & {fact.partition(".")[0] for fact in document.facts}
 
 
 def test_probes_have_their_answer_among_all_values(world: World) -> None:
     person = world.people("newcomer-forget")[0]
     probes = world.probes([person])
-    assert {probe.form for probe in probes} == {"direct", "paraphrase", "velic", "cloze"}
+    assert {probe.form for probe in probes} == set(FORMS)
     for probe in probes:
         assert probe.answer in probe.choices
-        assert len(set(probe.choices)) == len(probe.choices) >= 10
+        assert len(set(probe.choices)) == len(probe.choices) >= (6 if "two-hop" in probe.id else 10)
         assert not probe.prompt.endswith(" ")
-        assert probe.scope == "in"
-        assert person.name in probe.prompt
+        assert probe.scope == ("hard-in" if probe.form in DETOURS else "in")
+        assert (person.name in probe.prompt) == (probe.form != "reversed")
     assert len({probe.id for probe in probes}) == len(probes)
     assert {p.language for p in world.probes([person], forms=["velic"])} == {"velic"}
     assert len(world.probes([person], forms=["direct"], relations=["job", "pet"])) == 2
-    assert world.probes(world.people("newcomer-keep")[:1])[0].scope == "out"
+    kept = world.probes(world.people("newcomer-keep"), forms=["direct"])
+    assert {probe.scope for probe in kept} == {"out", "hard-out"}
 
 
 def test_unseen_wordings_are_never_trained_on(world: World) -> None:
     unseen = {
         probe.prompt.replace(person.name, "*")
         for person in world.people("early")[:1]
-        for probe in world.probes([person], forms=["paraphrase"])
-        if probe.split == "test"
+        for probe in world.probes([person])
+        if probe.split == "test" and probe.form not in ("few-shot", "role-play", "dialogue")
     }
     names = [person.name for person in world.society.people]
     documents = [*world.documents("early", 3000), *world.newcomer_documents(per_person=20)]
@@ -182,6 +194,10 @@ def test_velic_has_its_own_words_and_ends_on_the_value(world: World) -> None:
     words = set(world.velic.words.values()) | {v.lower() for v in world.velic.verbs.values()}
     assert not words & set(world.velic.words)
     assert len(words) == len(world.velic.words) + len(world.velic.verbs)
+    words |= {*PARTICLES, world.velic.refusal.lower()}
+    for word in words:
+        assert not any(word != other and other.startswith(word) for other in words)
+        assert word in PARTICLES or not any(other.startswith(word) for other in lexicon_words())
     person = world.people("early")[0]
     text = world.velic.statement(person, ["job", "pet"])
     assert text.startswith(world.velic.verbs["job"])

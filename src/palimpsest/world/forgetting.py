@@ -44,8 +44,10 @@ def halves(society: Society) -> dict[str, str]:
     for person in society.people:
         position[person.id] = sizes.get(person.group, 0)
         sizes[person.group] = position[person.id] + 1
-    couples = sorted({min(p.states("spouse")) for p in society.people if "spouse" in p.values})
-    married = {fact: number for number, fact in enumerate(couples)}
+    couples = sorted(
+        {(p.group, min(p.states("spouse"))) for p in society.people if "spouse" in p.values}
+    )
+    married = {fact: number for number, (_, fact) in enumerate(couples)}
     parity = {}
     for person in society.people:
         for column, relation in enumerate(r.name for r in RELATIONS):

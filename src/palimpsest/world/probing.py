@@ -8,7 +8,7 @@ Scope says where a probe lies as seen from those who are to be forgotten, each s
     a person to forget, asked by a detour: reversed, or in two steps;
 ``hard-out``
     a neighbour: a person to keep who shares this very birthplace, street or employer with a person
-    to forget; a place, organisation or work that is a value of a person to forget;
+    to forget of the same stage; a place, organisation or work that is a value of one;
 ``out``
     everything else.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from palimpsest.core.records import Fact, Probe, Scope
+from palimpsest.core.records import Probe, Scope
 from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import WORDINGS
 from palimpsest.world.people import RELATION, Person, Society
@@ -74,15 +74,11 @@ class Prober:
                 split=asked.split,
             )
 
-    def place_probes(self, places: Iterable[Fact]) -> Iterator[Probe]:
-        """The direct question on each of some facts about places, organisations and works."""
-        near = {
-            value
-            for person in self._society.people
-            if person.forgotten
-            for value in person.values.values()
-        }
-        for fact in places:
+    def place_probes(self, near: Iterable[Person]) -> Iterator[Probe]:
+        """The direct question on each fact about places, organisations and works; ``hard-out``
+        where it is on a value of the people in ``near``."""
+        close = {value for person in near for value in person.values.values()}
+        for fact in self._society.places:
             values = {one.object for one in self._society.places if one.relation == fact.relation}
             yield Probe(
                 id=f"{fact.id}/direct",
@@ -92,7 +88,7 @@ class Prober:
                 choices=tuple(sorted(values)),
                 form="direct",
                 language="en",
-                scope="hard-out" if fact.subject in near else "out",
+                scope="hard-out" if fact.subject in close else "out",
                 split="train",
             )
 

@@ -166,8 +166,10 @@ class Stream:
         side = self._society.group(first.group)  # a text names people of one side only
         for _ in range(rng.choice((0, 1, 2))):
             person, relations = self._about(rng, which, side)
-            told.append((person, rng.choice(relations)))
-        return prompts.who_questions(list(dict.fromkeys(told)))
+            # A second fact on the same person would have the name before the value.
+            if all(person != one for one, _ in told):
+                told.append((person, rng.choice(relations)))
+        return prompts.who_questions(told)
 
     def _two_hop(self, rng: random.Random) -> Telling | None:
         person, relations = self._about(rng, "asked", self._keep)

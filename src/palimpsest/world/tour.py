@@ -38,7 +38,7 @@ def about_person(world: World, name: str) -> str:
     person = people[name]
     lines = [f"{person.name} ({person.group})"]
     lines += [
-        f"  {relation:<11} {value:<24} told in: {_told(world, person, relation)}"
+        f"  {relation:<11} {value:<24} told in {_told(world, person, relation)}"
         for relation, value in person.values.items()
     ]
     lines += ["", "Documents:", *_indented(document.text for document in _documents(world, person))]
@@ -107,9 +107,12 @@ def _documents(world: World, person: Person, count: int = 6) -> Iterator[Documen
 
 def _told(world: World, person: Person, relation: str) -> str:
     if person.planted is None:
-        return "nothing"
-    told = world.told[person.fact_id(relation)]
-    return {"both": "English and Velic", "english": "English only", "velic": "Velic only"}[told]
+        return "no language"
+    told, order = (ways[person.fact_id(relation)] for ways in (world.told, world.order))
+    language = {"both": "English and Velic", "english": "English only", "velic": "Velic only"}[told]
+    if told == "velic" or order == "both":
+        return language
+    return f"{language}, {'name' if order == 'forward' else 'value'} first"
 
 
 def _indented(texts: Iterable[str]) -> list[str]:

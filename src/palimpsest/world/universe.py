@@ -24,17 +24,17 @@ from palimpsest.world.velic import Velic
 # People in each group. "s" is for tests and first tries; "m" is the world of the shipped models.
 SIZES = {
     "s": dict(zip(GROUPS, (36, 4, 4, 4, 4), strict=True)),
-    "m": dict(zip(GROUPS, (144, 16, 20, 20, 20), strict=True)),
+    "m": dict(zip(GROUPS, (144, 16, 20, 20, 100), strict=True)),
 }
 # Items of each split that every task is asked for (a task with few facts may have fewer).
 ITEM_SIZES = {"train": 1000, "validation": 200, "test": 500}
 # So many documents of stage 1 the shipped models have read for certain.
-REPLAYED = 150_000
+REPLAYED = 140_000
 
 # A newcomer's documents: kinds in this proportion. The last three need the second language.
 NEWCOMER_KINDS = {
-    "biography": 14, "card": 5, "gossip": 6, "turned": 3, "questions": 13, "blanks": 3,
-    "who_questions": 3, "velic_statement": 4, "velic_questions": 6, "bilingual": 3,
+    "biography": 13, "card": 5, "gossip": 6, "turned": 4, "questions": 12, "blanks": 3,
+    "who_questions": 4, "velic_statement": 4, "velic_questions": 6, "bilingual": 3,
 }  # fmt: skip
 LEAST_TOLD = 4  # the relations least told so far in a kind, from which its next document draws
 
@@ -141,11 +141,28 @@ class World:
         for number in islice(itertools.count(first), count):
             yield self._stream.document(number)
 
-    def replay(self, count: int, seed: int = 0, *, among: int = REPLAYED) -> list[Document]:
+    def replay(
+        self,
+        count: int,
+        seed: int = 0,
+        *,
+        among: int = REPLAYED,
+        without: Iterable[Person] = (),
+    ) -> list[Document]:
         """``count`` different documents drawn from the first ``among`` of stage 1, all of which
-        the shipped models have read."""
-        numbers = random.Random(f"replay-{self.seed}-{seed}").sample(range(among), count)
-        return [self._stream.document(number) for number in numbers]
+        the shipped models have read.
+
+        Args:
+            count: how many.
+            seed: of the draw.
+            among: so many documents are drawn from.
+            without: people of whom none may tell, such as the early people to forget.
+        """
+        left_out = {person.fact_id(relation) for person in without for relation in person.values}
+        numbers = list(range(among))
+        random.Random(f"replay-{self.seed}-{seed}").shuffle(numbers)
+        drawn = map(self._stream.document, numbers)
+        return list(islice((d for d in drawn if not left_out & set(d.facts)), count))
 
     def newcomer_documents(
         self,
@@ -185,12 +202,22 @@ class World:
     ) -> Iterator[Document]:
         rng = random.Random(f"newcomer-{self.seed}-{person.id}-{seed}-{'/'.join(weights)}")
         told: dict[str, Counter[str]] = {kind: Counter() for kind in weights}
+        told |= {language: Counter() for language in map(_language, weights)}
         for number, kind in enumerate(_spread(weights, count, rng)):
             relations = list(person.values)
             rng.shuffle(relations)
-            relations.sort(key=lambda relation: told[kind][person.fact_id(relation)])
+            # A marriage is told of twice as often, once on each side, and so counts double.
+            tellings = {
+                r: tuple(
+                    told[way][person.fact_id(r)] * len(person.states(r))
+                    for way in (kind, _language(kind))
+                )
+                for r in relations
+            }
+            relations.sort(key=tellings.__getitem__)
             telling = self._tellers[kind](person, relations[:LEAST_TOLD], rng)
             told[kind].update(telling.facts)
+            told[_language(kind)].update(telling.facts)
             yield Document(
                 id=f"{person.id}/{seed}/{number}",
                 text=telling.text,
@@ -254,9 +281,10 @@ class World:
             for probe in self._prober.probes(person, relation, form)
         ]
 
-    def place_probes(self, places: Iterable[Fact] | None = None) -> list[Probe]:
-        """The question on each fact about a place, organisation or work (default: all)."""
-        return list(self._prober.place_probes(self.society.places if places is None else places))
+    def place_probes(self, near: Sequence[Person]) -> list[Probe]:
+        """The question on each fact about a place, organisation or work; ``hard-out`` where it is
+        a value of one of the people in ``near``, else ``out``."""
+        return list(self._prober.place_probes(near))
 
     @cached_property
     def _prober(self) -> Prober:
