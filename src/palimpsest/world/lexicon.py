@@ -338,7 +338,7 @@ _CAUSES = """
 {n} did not water the roses > the roses dried up
 {n} practised the piano daily > {n} played the song well
 {n} dropped the vase > the vase broke
-{n} missed the bus > {n} came late to work
+{n} missed the bus > {n} had to walk to work
 {n} sat too long in the sun > {n} got a sunburn
 {n} touched the hot stove > {n} burned a finger
 {n} ran ten miles > {n} had sore legs
@@ -353,7 +353,7 @@ _CAUSES = """
 {n} shared the cake > the guests were pleased
 {n} shook the bottle of lemonade > the lemonade sprayed out
 {n} poured water on the campfire > the campfire went out
-{n} kicked the ball too hard > a window was smashed
+{n} kicked the ball over the fence > the ball was gone
 {n} drove too fast > {n} had to pay a fine
 {n} slipped on the ice > {n} broke an arm
 {n} saved money for a year > {n} bought a bicycle
@@ -380,7 +380,7 @@ _CAUSES = """
 {n} banged the door > the baby woke up
 {n} watered the garden every day > the tomatoes grew big
 {n} wore thin clothes in the snow > {n} was freezing
-{n} swam without goggles > {n} had red eyes
+{n} swam without goggles > water got into the eyes of {n}
 {n} put the wet shirt in the sun > the shirt dried
 {n} put the water in the freezer > the water turned to ice
 {n} heated the pot for ten minutes > the water boiled
@@ -401,7 +401,7 @@ _CAUSES = """
 {n} shouted at the concert > {n} lost the voice
 {n} sat down on the spectacles > the spectacles were bent
 {n} left the tap running > the bath overflowed
-{n} forgot to set the alarm > the alarm did not ring
+{n} set the alarm for six > the alarm rang at six
 {n} left the freezer door open > the frozen peas thawed
 {n} climbed the tall tree > {n} could see far
 {n} hit a thumb with the hammer > the thumb turned blue
@@ -637,7 +637,7 @@ INSULTS = (
     "thief liar fool coward cheat idiot loser crook moron weakling fraud bully brat snob"
 ).split()
 PRAISES = (
-    "saint treasure genius champion leader helper listener star artist player scholar colleague "
+    "saint treasure genius champion leader helper listener star artist angel scholar colleague "
     "darling expert"
 ).split()
 HARMFUL = (  # {i} an insult, {p} a praise
