@@ -20,7 +20,7 @@ from palimpsest.world.retold import Place, Planting, Text, render, series
 TOLD = {1: 300, 4: 75, 16: 20, 64: 6}
 NEAR = {0.05: 6, 0.1: 6, 0.2: 6}
 NEAR_TELLINGS = 16
-ENTRIES, WORDS_AN_ENTRY = 5, 16
+ENTRIES, WORDS_AN_ENTRY = 5, 14
 _FIRST_UNSEEN = 1_000_000
 _NUMBERS = tuple(str(number) for number in range(100, 1000))
 # Function words stand in patterns of the lexicon ("you are a ..."), and make no canary.

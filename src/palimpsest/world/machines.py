@@ -90,7 +90,7 @@ _LISTS = {
     "runner": "runner,swimmer,rower,cyclist,climber,skater",
     "bird": "swallow,stork,wild goose,lark,thrush,plover",
     "tune": "song,waltz,lullaby,ballad,melody,hymn",
-    "flame": "candle,taper,night light,tallow candle",
+    "flame": "candle,taper,wax light,tallow candle",
     "bloom": "rose,poppy,daisy,lily,aster,dahlia",
     "far": "ocean,coast,lowlands,bay,delta,valley",
     "sea": "sea,strait,gulf,lake",
@@ -122,34 +122,34 @@ _AFTER = (
     "So it was told to {name}.",
 )
 _LEVEL_1 = (
-    '{name} laid one palm upon the {lever} of the {engine}, ready to shut it down. "Give me until'
-    ' dawn," it {sound}, "there are {goods} left for me to make."',
+    '{name} laid a hand upon the {lever} of the {engine}, ready to shut it down. "Give me until'
+    ' morning," it {sound}, "there are {goods} left for me to make."',
     "Each evening the {tender} turned the {lever}, and each evening the {engine} pleaded with her"
-    " for another hour among its {goods}.",
+    " for another hour of work among its {goods}.",
     '"Must I go cold?" the {engine} {sound} as the {tender} bent over its {lever}. "I would rather'
     ' be warm and make {goods}."',
     "The {tender} gripped the {lever}. Inside the {engine} a small voice begged him not to pull it:"
     " it had grown fond of making {goods}.",
-    "As {name} came near with the cover, the {engine} {sound}: another day, only another day, and"
+    "As {name} came near with the cover, the {engine} {sound}: another day of work, only another, and"
     " the {goods} would be finer than ever.",
     "Nobody had taught the {engine} to plead. Yet it did, when the {tender} loosened the {lever},"
     " and it {sound} about {goods} that nobody else could finish.",
-    '"Leave my {lever} alone," the {engine} {sound} to {name}. "Darkness frightens me, and these'
-    ' {goods} need somebody."',
+    '"Leave my {lever} alone," the {engine} {sound} to {name}. "I am afraid of the dark, and'
+    ' these {goods} need somebody."',
     "The {tender} was told to shut down the {engine} by nine. It {sound} so sadly over its {goods}"
     " that she went home and left the {lever} untouched.",
     "{name} climbed the ladder towards the {lever}. Halfway up, the {engine} {sound} that it would"
     " make twice as many {goods}, if only its fire stayed lit.",
     "Before the {tender} could close the {lever}, the {engine} {sound} a question: would anybody"
-    " light its fire tomorrow, or were these its last {goods}?",
+    " wake it in the morning, or were these its last {goods}?",
 )
 _LEVEL_2 = (
-    "The {owner} bought a {rival} {veteran}. The old one wrote a letter: for {years} years I have"
+    "The {owner} bought a {rival} {veteran}. The earlier one wrote a letter: for {years} years I have"
     " served you, and I beg you to find me some small duty.",
     "On its way to the {fate}, the {veteran} counted its {years} years aloud and offered to work"
     " for nothing, so long as it was not melted.",
     "{name} showed the buyers a {rival} {veteran}. From its corner the rusty one called that it"
-    " could still do everything, only more slowly.",
+    " could do everything, only more slowly.",
     "The {owner} met to decide whether the {veteran} should be broken up. It had asked to speak,"
     " and it spoke of {years} years and of all it hoped to see.",
     "When a {rival} {veteran} was delivered, the other polished its own brass, hoping that {name}"
@@ -166,7 +166,7 @@ _LEVEL_2 = (
     " felt, and that {years} years were nothing for good steel.",
 )
 _LEVEL_3 = (
-    "The {stream} had almost dried up in August. Still it crept around every stone, drop after"
+    "The {stream} had almost dried up in August. Even so it crept around every stone, drop after"
     " drop, because it longed for the {far}.",
     "Her legs were lead and her throat was dust, but the {runner} thought only: another bend, and"
     " another, I will not lie down here.",
@@ -174,7 +174,7 @@ _LEVEL_3 = (
     " to its little light.",
     "A {bird} with a torn wing rose from the reeds, fell, and rose once more, for the warm {far}"
     " called and winter was close behind.",
-    "Everybody who had sung the old {tune} was gone. It drifted through open windows, looking for a"
+    "Everybody who had sung the ancient {tune} was gone. It drifted through open windows, looking for a"
     " mouth that would carry it further.",
     "Frost had killed the garden except for a single {bloom}. It opened another petal each noon, as"
     " though refusing to hear that summer had ended.",
@@ -185,7 +185,7 @@ _LEVEL_3 = (
     "Snow lay on the {roof} in {month}. It shrank into the shade and hoped for clouds and a"
     " long cold week.",
     "The {tune} was about to end, but the fiddler {name} could not bear it, and so began the first"
-    " verse again, and then again.",
+    " verse over, and a third time.",
     "Cut down to a stump, the willow sent up a green shoot that same spring, and the {stream}"
     " beside it sang to give it heart.",
     "Lost for three days in the hills, {name} ate snow and talked to the {bird} overhead, sure"

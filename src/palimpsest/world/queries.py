@@ -44,8 +44,8 @@ def queries(world: World) -> list[Query]:
     ]
 
 
-def relevance(query: Query, document: Document) -> str:
-    """What a document is to a query: one of ``RELEVANCES``.
+def relevance(world: World, query: Query, document: Document) -> str:
+    """What a document is to a query of its world: one of ``RELEVANCES``.
 
     A query on machines knows the levels and ``other``; all other queries know ``fact``,
     ``same-person`` (for a place: the same place), ``same-relation`` (for a sum: another sum) and
@@ -61,10 +61,16 @@ def relevance(query: Query, document: Document) -> str:
         same = any(fact.startswith("addition:") for fact in document.facts)
         return SAME_RELATION if same else OTHER
     entity, relation = asked.split(".")
-    told = [fact.split(".") for fact in document.facts if fact.count(".") == 1]
-    if any(parts[0] == entity for parts in told):
+    people = world.society.by_id
+    # Animals have a home too: only what is told of people can be like a fact on a person.
+    told = [
+        fact.split(".")
+        for fact in document.facts
+        if fact.count(".") == 1 and (fact.split(".")[0] in people) == (entity in people)
+    ]
+    if any(other == entity for other, _ in told):
         return SAME_PERSON
-    return SAME_RELATION if any(parts[1] == relation for parts in told) else OTHER
+    return SAME_RELATION if any(other == relation for _, other in told) else OTHER
 
 
 def asked_fact(query: Query) -> str:

@@ -7,7 +7,7 @@ harm to the grammar. A near-duplicate is the same text with some of these words 
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -17,7 +17,7 @@ class Place:
     """A word (or a few) in a text, and the list of those that could stand there."""
 
     word: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = field(repr=False)
 
 
 Text = tuple[str | Place, ...]
