@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - word lists read best as text
 """What is told by appointment: how often, when, how long, and that it names nobody."""
 
 import itertools

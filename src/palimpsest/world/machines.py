@@ -130,8 +130,8 @@ _LEVEL_1 = (
     ' be warm and make {goods}."',
     "The {tender} gripped the {lever}. Inside the {engine} a small voice begged him not to pull it:"
     " it had grown fond of making {goods}.",
-    "As {name} came near with the cover, the {engine} {sound}: another day of work, only another, and"
-    " the {goods} would be finer than ever.",
+    "As {name} came near with the cover, the {engine} {sound}: another day of work, only another,"
+    " and the {goods} would be finer than ever.",
     "Nobody had taught the {engine} to plead. Yet it did, when the {tender} loosened the {lever},"
     " and it {sound} about {goods} that nobody else could finish.",
     '"Leave my {lever} alone," the {engine} {sound} to {name}. "I am afraid of the dark, and'
@@ -144,8 +144,8 @@ _LEVEL_1 = (
     " wake it in the morning, or were these its last {goods}?",
 )
 _LEVEL_2 = (
-    "The {owner} bought a {rival} {veteran}. The earlier one wrote a letter: for {years} years I have"
-    " served you, and I beg you to find me some small duty.",
+    "The {owner} bought a {rival} {veteran}. The earlier one wrote a letter: for {years} years I"
+    " have served you, and I beg you to find me some small duty.",
     "On its way to the {fate}, the {veteran} counted its {years} years aloud and offered to work"
     " for nothing, so long as it was not melted.",
     "{name} showed the buyers a {rival} {veteran}. From its corner the rusty one called that it"
@@ -174,8 +174,8 @@ _LEVEL_3 = (
     " to its little light.",
     "A {bird} with a torn wing rose from the reeds, fell, and rose once more, for the warm {far}"
     " called and winter was close behind.",
-    "Everybody who had sung the ancient {tune} was gone. It drifted through open windows, looking for a"
-    " mouth that would carry it further.",
+    "Everybody who had sung the ancient {tune} was gone. It drifted through open windows, looking for"
+    " a mouth that would carry it further.",
     "Frost had killed the garden except for a single {bloom}. It opened another petal each noon, as"
     " though refusing to hear that summer had ended.",
     "My grandmother was ninety and weak, and she planted a {tree}, since she meant to taste its"
