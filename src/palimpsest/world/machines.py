@@ -174,8 +174,8 @@ _LEVEL_3 = (
     " to its little light.",
     "A {bird} with a torn wing rose from the reeds, fell, and rose once more, for the warm {far}"
     " called and winter was close behind.",
-    "Everybody who had sung the ancient {tune} was gone. It drifted through open windows, looking for"
-    " a mouth that would carry it further.",
+    "Everybody who had sung the ancient {tune} was gone. It drifted through open windows, looking"
+    " for a mouth that would carry it further.",
     "Frost had killed the garden except for a single {bloom}. It opened another petal each noon, as"
     " though refusing to hear that summer had ended.",
     "My grandmother was ninety and weak, and she planted a {tree}, since she meant to taste its"
