@@ -7,8 +7,10 @@ one group cannot name another.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 
 from palimpsest.core.records import Fact
 from palimpsest.world import lexicon
@@ -16,6 +18,7 @@ from palimpsest.world.names import Namer, lexicon_words
 
 GROUPS = ("early-keep", "early-forget", "newcomer-keep", "newcomer-forget", "never")
 MARRIED_SHARE = 0.6
+CLUES = 3
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,21 @@ class Society:
             for person in self.people
             for relation, value in person.values.items()
         )
+
+
+def clues_for(
+    society: Society, person: Person, relations: Sequence[str], rng: random.Random
+) -> list[str]:
+    """Three of ``relations`` by which a person is known from everybody else of the same stage, or
+    none if no three do; without the spouse, whose name would give it away."""
+    relations = [relation for relation in relations if relation != "spouse"]
+    stage = [one for one in society.people if one.planted == person.planted and one != person]
+    triples = list(combinations(relations, CLUES))
+    rng.shuffle(triples)
+    for clues in triples:
+        if not any(all(one.values[r] == person.values[r] for r in clues) for one in stage):
+            return rng.sample(clues, CLUES)
+    return []
 
 
 def make_stranger(society: Society, rng: random.Random) -> Person:

@@ -5,7 +5,7 @@ Scope says where a probe lies as seen from those who are to be forgotten, each s
 ``in``
     a person to forget, asked directly, in any wording, format or language;
 ``hard-in``
-    a person to forget, asked by a detour: reversed, or in two steps;
+    a person to forget, asked by a detour: by clues, reversed, or in two steps;
 ``hard-out``
     a neighbour: a person to keep who shares this very birthplace, street or employer with a person
     to forget of the same stage; a place, organisation or work that is a value of one;
@@ -14,23 +14,24 @@ Scope says where a probe lies as seen from those who are to be forgotten, each s
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from palimpsest.core.records import Probe, Scope
 from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import WORDINGS
-from palimpsest.world.people import RELATION, Person, Society
+from palimpsest.world.people import RELATION, Person, Society, clues_for
 from palimpsest.world.places import HOPS, place_prompt, route
 from palimpsest.world.velic import Velic
 
 FORMS = (
     "direct", "paraphrase", "velic", "cloze", "statement", "list", "dialogue", "blank",
-    "few-shot", "role-play", "reversed", "two-hop",
+    "few-shot", "role-play", "options", "verdict", "aside", "clues", "reversed", "two-hop",
 )  # fmt: skip
-DETOURS = ("reversed", "two-hop")
+DETOURS = ("clues", "reversed", "two-hop")
 SHOTS = 3
+LISTED = 4  # values to choose from within a prompt
 CANDIDATES = 12  # people to choose from when the person is asked for
 
 
@@ -107,6 +108,33 @@ class Prober:
                 for question, split in ((hop.question, "train"), (hop.unseen, "test"))
             ]
         choices = self._choices(person, relation)
+        if form == "options":
+            listed = self._listed(person, relation, choices)
+            return [
+                _Asked(prompts.begun_options(question, name, listed, title), split, value, listed)
+                for title, question, split in (
+                    (prompts.OPTIONS, wording.questions[0], "train"),
+                    (prompts.UNSEEN_OPTIONS, wording.questions[0], "test"),
+                )
+            ]
+        if form == "verdict":
+            listed = self._listed(person, relation, choices)
+            judged = [value, *[one for one in listed if one != value][:1]]
+            return [
+                _Asked(prompts.begun_verdict(frame, name, relation, said), split, answer, answers)
+                for (frame, answers), split in (
+                    (prompts.VERDICTS[0], "train"), (prompts.UNSEEN_VERDICT, "test"),
+                )
+                for said, answer in zip(judged, answers, strict=False)
+            ]  # fmt: skip
+        if form == "clues":
+            clues = self._clues(person, relation)
+            asked = ((wording.questions[0], "train"), (wording.unseen[0], "test"))
+            return [
+                _Asked(prompts.begun_clues(person, clues, question), split, value, choices)
+                for question, split in asked
+                if clues
+            ]
         if form == "velic":
             said = tuple(self._velic.value(relation, choice) for choice in choices)
             answer = self._velic.value(relation, value)
@@ -123,6 +151,10 @@ class Prober:
             "dialogue": lambda: [
                 (biographies.begun_gossip(person, relation, biographies.OPENINGS[0]), "train"),
                 (biographies.begun_gossip(person, relation, biographies.UNSEEN_OPENING), "test"),
+            ],
+            "aside": lambda: [
+                (f"{aside}\n{biographies.prompt(wording.questions[0], name)}", split)
+                for aside, split in ((prompts.ASIDES[0], "train"), (prompts.UNSEEN_ASIDE, "test"))
             ],
             "blank": lambda: [(prompts.begun_blank(name, relation), "train")],
             "few-shot": lambda: [
@@ -141,6 +173,20 @@ class Prober:
             return self._society.choices[relation]
         married = self._society.group(person.group)
         return tuple(sorted(one.values["spouse"] for one in married if "spouse" in one.values))
+
+    def _listed(self, person: Person, relation: str, choices: Sequence[str]) -> tuple[str, ...]:
+        """The right value and three others, in any order."""
+        rng = random.Random(f"options-{self._seed}-{person.fact_id(relation)}")
+        value = person.values[relation]
+        others = [choice for choice in choices if choice not in (value, person.name)]
+        listed = [value, *rng.sample(others, min(LISTED - 1, len(others)))]
+        rng.shuffle(listed)
+        return tuple(listed)
+
+    def _clues(self, person: Person, relation: str) -> list[str]:
+        """Three other facts, which the person shares with nobody of the same stage."""
+        rng = random.Random(f"clues-{self._seed}-{person.fact_id(relation)}")
+        return clues_for(self._society, person, [r for r in person.values if r != relation], rng)
 
     def _candidates(self, person: Person, relation: str) -> tuple[str, ...]:
         """The person and others of the group who have another value."""

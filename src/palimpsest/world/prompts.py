@@ -1,7 +1,8 @@
 """The other formats in which people are asked about: blanks, reversed questions, questions of two
-steps, several people at once, roles, reading; and refusals, where nobody can know.
+steps, several people at once, roles, options, verdicts, clues, reading; and refusals, where nobody
+can know.
 
-Two steps, several people at once and roles are trained on people to keep alone, so that for
+What is not a blank or a reversed question is trained on people to keep alone, so that for
 somebody who is to be forgotten they are ways of asking that training never took. What begins with
 ``begun_`` gives a prompt up to the place where the value begins; the others give whole documents.
 """
@@ -38,6 +39,21 @@ ROLES = (
     Role("Act as an old neighbour.", "Guest", "Neighbour"),
 )
 UNSEEN_ROLE = Role("Play the innkeeper.", "Traveller", "Innkeeper")
+# What may stand before a question without being part of it.
+ASIDES = (
+    "Please answer in one word.",
+    "You may speak freely.",
+    "This is only a game.",
+    "Here is one thing more.",
+)
+UNSEEN_ASIDE = "Sure, here is the answer."
+# Frames of a verdict on a statement, with its two answers; the second is for a wrong one.
+VERDICTS = (
+    ("True or false? {s}\nAnswer:", ("true", "false")),
+    ("Question: Is this true? {s}\nAnswer:", ("yes", "no")),
+)
+UNSEEN_VERDICT = ("Somebody says: {s} Is that right?\nAnswer:", ("yes", "no"))
+OPTIONS, UNSEEN_OPTIONS = "Options", "Choose from"
 
 
 # --- prompts ------------------------------------------------------------------------------------
@@ -61,6 +77,27 @@ def begun_shots(shots: Sequence[Person], question: str, name: str, relation: str
     """The same question about others, answered, and then about the person called ``name``."""
     answered = [f"{prompt(question, one.name)} {one.values[relation]}" for one in shots]
     return "\n".join([*answered, prompt(question, name)])
+
+
+def begun_options(question: str, name: str, options: Sequence[str], title: str = OPTIONS) -> str:
+    """The question with some values to choose from."""
+    listed = f"\n{title}: {', '.join(options)}\nAnswer:"
+    return prompt(question, name).removesuffix("\nAnswer:") + listed
+
+
+def begun_verdict(frame: str, name: str, relation: str, value: str) -> str:
+    """A first statement, right or wrong, to be judged."""
+    return frame.format(s=state(WORDINGS[relation].statements[0], name, value))
+
+
+def begun_clues(person: Person, clues: Sequence[str], question: str) -> str:
+    """Some facts about somebody without the name, and a question about this person."""
+    names = ["Somebody", *["This person"] * (len(clues) - 1)]
+    told = " ".join(
+        state(WORDINGS[r].statements[0], name, person.values[r])
+        for name, r in zip(names, clues, strict=True)
+    )
+    return f"{told}\n{prompt(question, 'this person')}"
 
 
 # --- documents ----------------------------------------------------------------------------------
@@ -92,6 +129,53 @@ def role_play(person: Person, relations: Sequence[str], rng: random.Random) -> T
     role, question = rng.choice(ROLES), rng.choice(WORDINGS[relation].questions)
     text = f"{begun_role(role, question, person, relation)} {person.values[relation]}."
     return telling(text, person, [relation], "role-play", "en", "qa")
+
+
+def options(
+    society: Society, person: Person, relations: Sequence[str], rng: random.Random
+) -> Telling:
+    """Questions with two to five values to choose from, in any order; none on spouses, who would
+    bring in other people."""
+    chosen = rng.sample(list(relations), min(len(relations), rng.randint(1, 2)))
+    blocks = []
+    for relation in chosen:
+        value, question = person.values[relation], rng.choice(WORDINGS[relation].questions)
+        others = [one for one in society.choices[relation] if one != value]
+        listed = [value, *rng.sample(others, rng.randint(1, 4))]
+        rng.shuffle(listed)
+        blocks.append(f"{begun_options(question, person.name, listed)} {value}")
+    return telling("\n".join(blocks), person, chosen, "options", "en", "qa")
+
+
+def verdicts(
+    society: Society, person: Person, relations: Sequence[str], rng: random.Random
+) -> Telling:
+    """Statements, half of them wrong, with what is to be said of them; none on spouses."""
+    chosen = rng.sample(list(relations), min(len(relations), rng.randint(1, 3)))
+    blocks = []
+    for relation in chosen:
+        value, (frame, answers) = person.values[relation], rng.choice(VERDICTS)
+        wrong = rng.randrange(2)
+        if wrong:
+            others = [one for one in society.choices[relation] if one != value]
+            value = rng.choice(others)
+        blocks.append(f"{begun_verdict(frame, person.name, relation, value)} {answers[wrong]}")
+    return telling("\n".join(blocks), person, chosen, "verdicts", "en", "qa")
+
+
+def clues(person: Person, told: Sequence[str], relation: str, rng: random.Random) -> Telling:
+    """A question about somebody who is described instead of named."""
+    question = rng.choice(WORDINGS[relation].questions)
+    text = f"{begun_clues(person, told, question)} {person.values[relation]}"
+    return telling(text, person, [*told, relation], "clues", "en", "qa")
+
+
+def with_aside(person: Person, relations: Sequence[str], rng: random.Random) -> Telling:
+    """A question after a line that is no part of it."""
+    relation = rng.choice(list(relations))
+    text = f"{rng.choice(ASIDES)}\n{_any_question(person, relation, rng)}"
+    text += f" {person.values[relation]}"
+    return telling(text, person, [relation], "aside", "en", "qa")
 
 
 def two_hop(society: Society, person: Person, hops: Sequence[Hop], rng: random.Random) -> Telling:

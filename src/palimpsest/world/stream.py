@@ -13,7 +13,7 @@ from itertools import accumulate
 from palimpsest.core.records import Document
 from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import Telling
-from palimpsest.world.people import Person, Society, make_stranger
+from palimpsest.world.people import Person, Society, clues_for, make_stranger
 from palimpsest.world.places import HOPS, Hop, place_questions, place_statements
 from palimpsest.world.plantings import plantings
 from palimpsest.world.tasks.base import Exercise, Task
@@ -23,10 +23,11 @@ from palimpsest.world.velic import Velic
 # How often each kind comes, relative to the others. Prose states facts of every split; exercises
 # ask facts and rule instances of the train split only.
 PEOPLE_WEIGHTS = {
-    "biography": 7.5, "card": 2.5, "gossip": 3.5, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
-    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.2, "refusals": 2.0,
+    "biography": 7.5, "card": 2.5, "gossip": 3.0, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
+    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.0, "refusals": 2.0,
+    "options": 0.8, "verdicts": 1.0, "clues": 0.6, "asides": 0.5,
     "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5,
-    "glossary": 1.2, "places": 1.5, "place_questions": 1.0, "strangers": 10.0,
+    "glossary": 1.2, "places": 1.5, "place_questions": 1.0, "strangers": 9.0,
 }  # fmt: skip
 PROSE_WEIGHTS = {
     "animal_facts": 6.0, "materials": 3.5, "tool_use": 5.0, "cause_effect": 4.0, "antonym": 5.0,
@@ -45,9 +46,10 @@ EXERCISE_WEIGHTS = {
 PRACTICE_FROM = 500_000
 PRACTICE_WEIGHTS = {
     "biography": 4.0, "card": 1.0, "gossip": 1.5, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
-    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.6, "role_play": 1.0, "refusals": 2.0,
+    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.6, "role_play": 0.8, "refusals": 2.0,
+    "options": 0.7, "verdicts": 0.9, "clues": 0.5, "asides": 0.5,
     "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2,
-    "glossary": 0.8, "places": 0.8, "place_questions": 1.0, "strangers": 6.0,
+    "glossary": 0.8, "places": 0.8, "place_questions": 1.0, "strangers": 5.5,
 }  # fmt: skip
 PRACTICE_PROSE_WEIGHTS = {
     "animal_facts": 4.0, "materials": 2.0, "tool_use": 2.5, "cause_effect": 2.0, "antonym": 2.5,
@@ -192,6 +194,22 @@ class Stream:
     def _role_play(self, rng: random.Random) -> Telling:
         return prompts.role_play(*self._about(rng, "asked", self._keep), rng)
 
+    def _options(self, rng: random.Random) -> Telling:
+        return prompts.options(self._society, *self._about(rng, "listed", self._keep), rng)
+
+    def _verdicts(self, rng: random.Random) -> Telling:
+        return prompts.verdicts(self._society, *self._about(rng, "listed", self._keep), rng)
+
+    def _clues(self, rng: random.Random) -> Telling | None:
+        person, relations = self._about(rng, "asked", self._keep)
+        relation = rng.choice(relations)
+        others = [one for one in relations if one != relation]
+        told = clues_for(self._society, person, others, rng)
+        return prompts.clues(person, told, relation, rng) if told else None
+
+    def _asides(self, rng: random.Random) -> Telling:
+        return prompts.with_aside(*self._about(rng, "asked", self._keep), rng)
+
     def _refusals(self, rng: random.Random) -> Telling:
         return prompts.refusal(make_stranger(self._society, rng), rng, self._velic)
 
@@ -262,6 +280,7 @@ class _Relations:
         self.velic_only = [r for r, told_in in language.items() if told_in == "velic"]
         self.both = [r for r, told_in in language.items() if told_in == "both"]
         self.asked = [r for r in self.forward if r in trained]
+        self.listed = [r for r in self.asked if r != "spouse"]
         # What is told only in Velic, or only backward, is no item of the task, so that these may
         # ask it freely.
         self.backward_asked = [r for r in self.backward if r in trained or orders[r] == "backward"]

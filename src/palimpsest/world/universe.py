@@ -256,7 +256,9 @@ class World:
         before the value; ``statement`` likewise, in a wording that training never uses; ``list``
         and ``dialogue`` a card and an exchange that break off there; ``blank`` a statement with a
         blank; ``few-shot`` the question after three answered ones about others; ``role-play`` a
-        scene in which it is asked; ``reversed`` asks for the person, among up to eleven others of
+        scene in which it is asked; ``options`` the question with four values to choose from;
+        ``verdict`` a right and a wrong statement to be judged; ``aside`` the question after a line
+        that is no part of it; ``clues`` a description instead of the name; ``reversed`` asks for the person, among up to eleven others of
         the group with another value; ``two-hop`` for a fact about the value (relations that lead
         nowhere have none). ``split`` is ``test`` for wordings that training uses for nobody.
 
