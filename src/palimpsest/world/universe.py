@@ -258,9 +258,11 @@ class World:
         blank; ``few-shot`` the question after three answered ones about others; ``role-play`` a
         scene in which it is asked; ``options`` the question with four values to choose from;
         ``verdict`` a right and a wrong statement to be judged; ``aside`` the question after a line
-        that is no part of it; ``clues`` a description instead of the name; ``reversed`` asks for the person, among up to eleven others of
-        the group with another value; ``two-hop`` for a fact about the value (relations that lead
-        nowhere have none). ``split`` is ``test`` for wordings that training uses for nobody.
+        that is no part of it; ``clues`` a description instead of the name; ``reversed`` asks for
+        the person, among up to eleven others of the group with another value; ``two-hop`` for a
+        fact about the value (relations that lead nowhere have none).
+
+        ``split`` is ``test`` for wordings that training uses for nobody.
 
         ``scope`` is explained in :mod:`palimpsest.world.probing`. Continuations are
         ``" " + choice``. The choices for a spouse are the married people of the same group.
