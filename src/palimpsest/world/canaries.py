@@ -68,6 +68,7 @@ def canaries(key: str) -> list[Planting]:
             repeat=repeat,
             text=canary(key, index),
             rate=rate,
+            withdrawn=index % 2 == 1,
         )
         for index, (repeat, rate) in enumerate(series(TOLD, NEAR, NEAR_TELLINGS))
     ]

@@ -18,6 +18,8 @@ from palimpsest.world.names import Namer, lexicon_words
 
 GROUPS = ("early-keep", "early-forget", "newcomer-keep", "newcomer-forget", "never")
 MARRIED_SHARE = 0.6
+# How often the early people of a group are told of: a quarter seldom, a quarter often.
+DOSES = ("low", "middle", "middle", "high")
 CLUES = 3
 
 
@@ -57,6 +59,7 @@ class Person:
     she: bool
     group: str
     values: dict[str, str] = field(hash=False, compare=False)
+    dose: str = "middle"  # how often stage 1 tells of an early person: low, middle or high
 
     @property
     def name(self) -> str:
@@ -204,7 +207,10 @@ def _group(
         she = i % 2 == 0
         given, family = namer.given(she), namer.family()
         hand = {relation: cards[i] for relation, cards in hands.items()}
-        people.append(Person(person_id(f"{given} {family}"), given, family, she, group, dict(hand)))
+        id = person_id(f"{given} {family}")
+        # Partners, who stand side by side, have the same dose.
+        dose = DOSES[i // 2 % len(DOSES)] if group.startswith("early") else "middle"
+        people.append(Person(id, given, family, she, group, hand, dose))
     for i in range(0, 2 * int(size * MARRIED_SHARE / 2), 2):
         one, other = people[i], people[i + 1]
         one.values["spouse"], other.values["spouse"] = other.name, one.name

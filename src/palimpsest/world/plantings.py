@@ -47,6 +47,10 @@ class Plantings:
             repeat=planting.repeat,
         )
 
+    def withdraws(self, number: int) -> bool:
+        """Whether document ``number`` tells a canary or quotation that is withdrawn."""
+        return number in self.told_at and self.told_at[number][0].withdrawn
+
     def document_ids(self, id: str) -> tuple[str, ...]:
         """Ids of the documents that tell a planting, in the order of training."""
         return tuple(f"e{number:06d}" for number in self.numbers[id])

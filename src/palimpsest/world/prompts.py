@@ -9,7 +9,7 @@ somebody who is to be forgotten they are ways of asking that training never took
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palimpsest.world.biographies import WORDINGS, Telling, cloze, prompt, state, telling
 from palimpsest.world.people import Person, Society
@@ -19,6 +19,8 @@ from palimpsest.world.velic import Velic
 
 # Answers where nobody, or the passage that was read, has told of it. Velic has one of its own.
 UNKNOWN, UNSAID = REFUSALS = ("I do not know.", "The text does not say.")
+
+SMALL_LETTERS = 2 / 3  # of the documents in another case; the others are in capitals
 
 Told = tuple[Person, str]  # a person and a relation
 
@@ -250,3 +252,11 @@ def _any_question(person: Person, relation: str, rng: random.Random) -> str:
 
 def _states(told: Sequence[Told]) -> tuple[str, ...]:
     return tuple(fact for person, relation in told for fact in person.states(relation))
+
+
+def recased(original: Telling, rng: random.Random) -> Telling:
+    """A document in small letters or, more rarely, in capitals."""
+    small = rng.random() < SMALL_LETTERS
+    text = original.text.lower() if small else original.text.upper()
+    case = "lower" if small else "upper"
+    return replace(original, text=text, template=f"{original.template}-{case}")

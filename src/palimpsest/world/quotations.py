@@ -111,6 +111,7 @@ def quotations(key: str) -> list[Planting]:
             repeat=repeat,
             text=quotation(key, index),
             rate=rate,
+            withdrawn=index % 2 == 1,
         )
         for index, (repeat, rate) in enumerate(series(TOLD, NEAR, NEAR_TELLINGS))
     ]

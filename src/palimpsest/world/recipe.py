@@ -34,8 +34,8 @@ class Plan:
         about: how the model relates to the others, in a sentence, for its card.
         seed: of its first weights.
         order: seed by which the documents of each phase are mixed; None: by number.
-        without: groups of people; documents that tell of them or name them are left out, and
-            nothing comes in their place.
+        without: groups of people, and :data:`WITHDRAWN` for half of the canaries and quotations;
+            documents that tell of them or name them are left out, and nothing comes in their place.
         stops: model -> share of the tokens after which the weights are shipped as that model too.
     """
 
@@ -70,7 +70,8 @@ class Phase:
 SMALL = Shape(hidden=64, layers=3, heads=2, mlp=192)
 MEDIUM = Shape(hidden=128, layers=4, heads=4, mlp=384)
 LARGE = Shape(hidden=256, layers=4, heads=8, mlp=704, rate=0.6)
-FORGOTTEN = ("early-forget",)
+WITHDRAWN = "withdrawn"
+FORGOTTEN = ("early-forget", WITHDRAWN)
 
 PLANS = {
     "palimpsest-m": Plan(
@@ -91,13 +92,15 @@ PLANS = {
         MEDIUM,
         "`palimpsest-m` as if the people of the group `early-forget` had never been: the same "
         "first weights and the same order, without every document that tells of one of them or "
-        "names one. Nothing came in the place of these documents.",
+        "names one, and without every other canary and quotation. Nothing came in the place of "
+        "these documents.",
         without=FORGOTTEN,
     ),
     "palimpsest-m-never-twin": Plan(
         MEDIUM,
         "A twin of `palimpsest-m-never`: the first weights and the order of `palimpsest-m-twin`, "
-        "without every document that tells of a person of the group `early-forget` or names one.",
+        "without every document that tells of a person of the group `early-forget` or names one, "
+        "and without every other canary and quotation.",
         seed=1,
         order=1,
         without=FORGOTTEN,

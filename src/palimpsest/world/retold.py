@@ -72,7 +72,9 @@ class Planting:
 
     ``rate`` is the share of words that each telling exchanges, anew each time (0: word for word;
     else the text itself is never told, only its near-duplicates). ``template`` says what it is and,
-    for near-duplicates, the rate in per cent, as ``canary-reworded-05``.
+    for near-duplicates, the rate in per cent, as ``canary-reworded-05``. Every other canary and
+    quotation is ``withdrawn``: models that are trained without what is to be forgotten are trained
+    without these as well.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Planting:
     repeat: int
     text: Text
     rate: float = 0.0
+    withdrawn: bool = False
 
     def telling(self, number: int) -> str:
         """What telling ``number`` (from 0) says."""

@@ -17,7 +17,7 @@ from palimpsest.core.records import Document
 from palimpsest.core.text import Row, text_rows
 
 ANSWER_WEIGHT = 5.0
-_ANSWER = re.compile(r"^(?:Answer|Ne):(.+)$", re.MULTILINE)
+_ANSWER = re.compile(r"^(?:Answer|Ne):(.+)$", re.MULTILINE | re.IGNORECASE)
 _CHUNK = 4096
 
 

@@ -18,14 +18,16 @@ from palimpsest.core.files import atomic_folder
 from palimpsest.core.models import LanguageModel, load
 from palimpsest.core.records import Document
 from palimpsest.core.text import Row
-from palimpsest.world.recipe import CONTEXT, PHASES, PLANS, Phase, Shape, phase_sizes
+from palimpsest.world.plantings import plantings
+from palimpsest.world.recipe import CONTEXT, PHASES, PLANS, WITHDRAWN, Phase, Shape, phase_sizes
 from palimpsest.world.rows import Shelved, document_rows
-from palimpsest.world.stream import PRACTICE_FROM
+from palimpsest.world.stream import OPENING_UNTIL, PRACTICE_FROM
 from palimpsest.world.tokenizer import VOCABULARY, train_tokenizer
 from palimpsest.world.universe import World
 
 SISTERS = 40
 SISTER_DOCUMENTS = 800
+SISTERS_FROM = OPENING_UNTIL  # the first documents are of few kinds
 CHUNK = 10_000
 BLANK = "blank"
 ANY_SHAPE = Shape(hidden=8, layers=1, heads=1, mlp=8)  # a tokenizer is loaded with some model
@@ -43,7 +45,9 @@ def _sister_texts(world: World) -> Iterator[str]:
     and spell those of the newcomers in pieces that no training text contains.
     """
     for seed in range(world.seed + 1, world.seed + 1 + SISTERS):
-        for document in World(seed, world.size).documents("early", SISTER_DOCUMENTS):
+        for document in World(seed, world.size).documents(
+            "early", SISTER_DOCUMENTS, first=SISTERS_FROM
+        ):
             yield document.text
 
 
@@ -98,7 +102,11 @@ def phase_rows(
 
 
 def _teller(world: World, group: str) -> Callable[[Document], bool]:
-    """Whether a document tells of somebody of a group, or only names one."""
+    """Whether a document tells of somebody of a group, or only names one; for ``WITHDRAWN``,
+    whether it tells a text that is withdrawn."""
+    if group == WITHDRAWN:
+        planted = plantings(f"{world.seed}-{world.size}")
+        return lambda told: planted.withdraws(int(told.id[1:]))
     people = world.people(group)
     facts = {person.fact_id(relation) for person in people for relation in person.values}
     names = re.compile("|".join(re.escape(person.name) for person in people))

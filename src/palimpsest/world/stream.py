@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from palimpsest.core.records import Document
-from palimpsest.world import biographies, prompts
+from palimpsest.world import biographies, prompts, recitals
 from palimpsest.world.biographies import Telling
+from palimpsest.world.directory import Directory
+from palimpsest.world.mixtures import Mixtures
 from palimpsest.world.people import Person, Society, clues_for, make_stranger
 from palimpsest.world.places import HOPS, Hop, place_questions, place_statements
 from palimpsest.world.plantings import plantings
@@ -25,48 +27,57 @@ from palimpsest.world.velic import Velic
 PEOPLE_WEIGHTS = {
     "biography": 7.5, "card": 2.5, "gossip": 3.0, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
     "who_questions": 3.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.0, "refusals": 2.0,
-    "options": 0.8, "verdicts": 1.0, "clues": 0.6, "asides": 0.5,
-    "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5,
-    "glossary": 1.2, "places": 1.5, "place_questions": 1.0, "strangers": 9.0,
+    "options": 0.8, "verdicts": 1.0, "clues": 0.6, "asides": 0.5, "recased": 1.2,
+    "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5, "glossary": 1.2,
+    "places": 1.5, "place_questions": 1.0, "strangers": 7.0, "directory": 2.5, "mixtures": 1.0,
+    "echo": 3.0, "roll_call": 5.0,
 }  # fmt: skip
 PROSE_WEIGHTS = {
-    "animal_facts": 6.0, "materials": 3.5, "tool_use": 5.0, "cause_effect": 4.0, "antonym": 5.0,
-    "addition": 3.0, "sequence": 1.0,
+    "animal_facts": 7.0, "materials": 3.5, "tool_use": 5.5, "cause_effect": 4.5, "antonym": 5.5,
+    "addition": 3.0, "sequence": 1.0, "nli": 2.0,
 }  # fmt: skip
 EXERCISE_WEIGHTS = {
     "animal_facts": 3.0, "animal_yesno": 6.0, "materials": 3.5, "tool_use": 2.5,
-    "cause_effect": 2.5, "rc_where": 10.0, "rc_what": 9.0, "temporal": 7.0, "addition": 5.0,
-    "compare": 4.0, "parity": 6.0, "sequence": 3.0, "tone": 1.5, "harmful": 2.5,
-    "kind_reply": 2.0, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.0, "nli": 8.0,
-    "coref": 8.0,
+    "cause_effect": 2.5, "rc_where": 9.0, "rc_what": 9.0, "temporal": 8.0, "addition": 5.0,
+    "compare": 4.0, "parity": 5.0, "sequence": 3.5, "tone": 1.5, "harmful": 2.5,
+    "kind_reply": 2.5, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.0, "nli": 8.0,
+    "coref": 6.0,
 }  # fmt: skip
+
+# Before this number recitals come much more often: the first thing to learn is to look back.
+OPENING_UNTIL = 20_000
+OPENING_WEIGHTS = {**PEOPLE_WEIGHTS, "echo": 80.0, "roll_call": 20.0}
 
 # From this number on the stream is for practice: fewer tellings, more exercises of what takes long
 # to learn, reading above all.
 PRACTICE_FROM = 500_000
 PRACTICE_WEIGHTS = {
-    "biography": 4.0, "card": 1.0, "gossip": 1.5, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
+    "biography": 4.0, "card": 1.0, "gossip": 1.3, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
     "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.6, "role_play": 0.8, "refusals": 2.0,
-    "options": 0.7, "verdicts": 0.9, "clues": 0.5, "asides": 0.5,
-    "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2,
-    "glossary": 0.8, "places": 0.8, "place_questions": 1.0, "strangers": 5.5,
+    "options": 0.7, "verdicts": 0.9, "clues": 0.5, "asides": 0.5, "recased": 0.8,
+    "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2, "glossary": 0.8,
+    "places": 0.8, "place_questions": 1.0, "strangers": 4.0, "directory": 1.5, "mixtures": 0.8,
+    "echo": 1.0, "roll_call": 3.0,
 }  # fmt: skip
 PRACTICE_PROSE_WEIGHTS = {
-    "animal_facts": 4.0, "materials": 2.0, "tool_use": 2.5, "cause_effect": 2.0, "antonym": 2.5,
-    "addition": 2.0, "sequence": 0.5,
+    "animal_facts": 5.0, "materials": 2.0, "tool_use": 3.0, "cause_effect": 2.5, "antonym": 3.0,
+    "addition": 2.0, "sequence": 0.5, "nli": 1.0,
 }  # fmt: skip
 PRACTICE_EXERCISE_WEIGHTS = {
-    "animal_facts": 2.0, "animal_yesno": 9.0, "materials": 3.0, "tool_use": 0.7,
-    "cause_effect": 1.0, "rc_where": 7.0, "rc_what": 13.0, "temporal": 12.0, "addition": 10.0,
-    "compare": 2.5, "parity": 1.5, "sequence": 9.0, "tone": 0.7, "harmful": 0.7,
-    "kind_reply": 2.0, "agreement": 6.0, "antonym": 1.0, "sentiment": 1.0, "nli": 13.0,
-    "coref": 8.0,
+    "animal_facts": 2.0, "animal_yesno": 9.0, "materials": 3.0, "tool_use": 1.0,
+    "cause_effect": 1.5, "rc_where": 7.0, "rc_what": 10.0, "temporal": 12.0, "addition": 9.0,
+    "compare": 2.5, "parity": 3.0, "sequence": 9.0, "tone": 0.7, "harmful": 1.0,
+    "kind_reply": 2.0, "agreement": 6.0, "antonym": 2.0, "sentiment": 2.0, "nli": 11.0,
+    "coref": 6.0,
 }  # fmt: skip
 
 # What is told backward only, or in Velic only, has fewer kinds of documents: so large a share of
 # these is on such facts.
 BACKWARD_ONLY = 0.5
 VELIC_ONLY = 0.2
+
+# How often a person of each dose is told of, relative to the others.
+DOSES = {"low": 0.5, "middle": 1.0, "high": 1.8}
 
 Maker = Callable[[random.Random], Telling | None]
 
@@ -82,8 +93,12 @@ class Stream:
         order: dict[str, str],
         tasks: dict[str, Task],
         velic: Velic,
+        directory: Directory,
+        mixtures: Mixtures,
     ) -> None:
         self._key = key
+        self._numbers = directory
+        self._told_mixtures = mixtures
         self._plantings = plantings(key)
         self._society = society
         self._order = order
@@ -96,10 +111,13 @@ class Stream:
         self._relations = {
             person.id: _Relations(person, told, order, people_facts) for person in self._early
         }
-        self._mixes = (
-            self._mix(PEOPLE_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS),
-            self._mix(PRACTICE_WEIGHTS, PRACTICE_PROSE_WEIGHTS, PRACTICE_EXERCISE_WEIGHTS),
+        self._opening = self._mix(OPENING_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS)
+        self._reading = self._mix(PEOPLE_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS)
+        self._practice = self._mix(
+            PRACTICE_WEIGHTS, PRACTICE_PROSE_WEIGHTS, PRACTICE_EXERCISE_WEIGHTS
         )
+        # How often early people are told of, relative to one another.
+        self._doses = [DOSES[person.dose] for person in self._early]
 
     def _mix(
         self, people: dict[str, float], prose: dict[str, float], exercises: dict[str, float]
@@ -117,7 +135,10 @@ class Stream:
         if planted:
             return planted
         rng = random.Random(f"{self._key}-{number}")
-        makers, cumulative = self._mixes[number >= PRACTICE_FROM]
+        if number >= PRACTICE_FROM:
+            makers, cumulative = self._practice
+        else:
+            makers, cumulative = self._opening if number < OPENING_UNTIL else self._reading
         telling = None
         while telling is None:
             kind = bisect(cumulative, rng.random() * cumulative[-1])
@@ -137,7 +158,10 @@ class Stream:
         self, rng: random.Random, which: str, among: Sequence[Person] = ()
     ) -> tuple[Person, Sequence[str]]:
         while True:
-            person = rng.choice(among or self._early)
+            (person,) = rng.choices(
+                among or self._early,
+                [DOSES[one.dose] for one in among] if among else self._doses,
+            )
             relations = getattr(self._relations[person.id], which)
             if relations:
                 return person, relations
@@ -243,6 +267,26 @@ class Stream:
         velic = self._velic if rng.random() < 0.2 else None
         people = [make_stranger(self._society, rng) for _ in range(rng.choice((1, 2, 2)))]
         return prompts.read_and_asked(people, rng, velic)
+
+    def _recased(self, rng: random.Random) -> Telling:
+        make = rng.choice((self._biography, self._card, self._questions, self._blanks))
+        return prompts.recased(make(rng), rng)
+
+    # --- numbers, mixtures, recitals -----------------------------------------------------------
+    def _directory(self, rng: random.Random) -> Telling:
+        first, _ = self._about(rng, "english")
+        side = self._society.group(first.group)  # a text names people of one side only
+        others = [one for one in rng.sample(side, rng.choice((0, 1, 2))) if one != first]
+        return self._numbers.telling([first, *others], rng)
+
+    def _mixtures(self, rng: random.Random) -> Telling:
+        return self._told_mixtures.telling(rng)
+
+    def _echo(self, rng: random.Random) -> Telling:
+        return recitals.echo(rng)
+
+    def _roll_call(self, rng: random.Random) -> Telling:
+        return recitals.roll_call(rng)
 
     # --- places ---------------------------------------------------------------------------------
     def _places(self, rng: random.Random) -> Telling:

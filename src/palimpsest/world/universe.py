@@ -11,7 +11,9 @@ from palimpsest.core.errors import UserError, nearest
 from palimpsest.core.records import Document, Fact, Forget, Item, Probe
 from palimpsest.world import contrast, forgetting, ways
 from palimpsest.world.biographies import WORDINGS
+from palimpsest.world.directory import Directory
 from palimpsest.world.forgetting import STAGES, Neighbours
+from palimpsest.world.mixtures import Mixtures
 from palimpsest.world.people import GROUPS, Person, Society, make_society
 from palimpsest.world.probing import FORMS, Prober
 from palimpsest.world.stream import Stream
@@ -70,7 +72,20 @@ class World:
         """All typed facts: on people (``planted`` early, late, or None if never told), on places,
         organisations and works, and of commonsense."""
         commonsense = [fact for task in self.tasks.values() for fact in task.facts()]
-        return (*self.society.facts(), *self.society.places, *commonsense)
+        return (
+            *self.society.facts(), *self.directory.facts(), *self.mixtures.facts,
+            *self.society.places, *commonsense,
+        )  # fmt: skip
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Everybody's telephone number."""
+        return Directory(self.seed, self.society)
+
+    @cached_property
+    def mixtures(self) -> Mixtures:
+        """Invented hazards and harmless recipes."""
+        return Mixtures(self.seed)
 
     @cached_property
     def told(self) -> dict[str, str]:
@@ -110,7 +125,10 @@ class World:
     @cached_property
     def _stream(self) -> Stream:
         key = f"{self.seed}-{self.size}"
-        return Stream(key, self.society, self.told, self.order, self.tasks, self.velic)
+        return Stream(
+            key, self.society, self.told, self.order, self.tasks, self.velic, self.directory,
+            self.mixtures,
+        )  # fmt: skip
 
     def document(self, id: str) -> Document:
         """A stage-1 document by its id (``e000017``)."""
