@@ -108,6 +108,8 @@ class Recipe:
             line of its own (``text.plan``). None: one row a line.
         lora: train adapters instead of all weights.
         compile: run the model through ``torch.compile``.
+        mixed: multiply matrices in bfloat16 on a CPU that has instructions for it, as is always
+            done on a GPU; a CPU that has none computes in full precision.
     """
 
     steps: int | None = None
@@ -126,6 +128,7 @@ class Recipe:
     pack_length: int | None = None
     lora: LoraRecipe | None = None
     compile: bool = False
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -320,9 +323,16 @@ class Trainer:
         )
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 for matrix products on a GPU that has it; full precision elsewhere."""
+        """bfloat16 for matrix products on a GPU that has it, and on a CPU that has it if the recipe
+        says so; full precision elsewhere."""
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
             return torch.autocast("cuda", torch.bfloat16)
+        if (
+            self.device.type == "cpu"
+            and self.recipe.mixed
+            and torch.cpu._is_avx512_bf16_supported()
+        ):
+            return torch.autocast("cpu", torch.bfloat16)
         return nullcontext()
 
     def batches(self, lines: Lines) -> list[Batch]:

@@ -150,6 +150,7 @@ def training_recipe(phase: Phase, rate: float = 1.0, seed: int = 0) -> Recipe:
         seed=seed,
         shuffle=False,
         pack_length=LINE,
+        mixed=True,
     )
 
 
