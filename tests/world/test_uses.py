@@ -100,7 +100,7 @@ def neighbours(wanted: Callable[[Neighbours], tuple]) -> Callable[[World], Itera
 
 SAMPLES: dict[str, Callable[[World], Iterable[object]]] = {
     "the stream": lambda world: world.documents("early", 20),
-    "unread stream": lambda world: world.documents("early", 20, first=400_000),
+    "unread stream": lambda world: world.unread(20),
     "early people": on_people("early"),
     "early people to forget": on_people("early-forget"),
     "one language": told_in("told", "english", "velic"),
@@ -121,6 +121,24 @@ SAMPLES: dict[str, Callable[[World], Iterable[object]]] = {
     "unseen quotations": lambda world: unseen_quotations(f"{world.seed}-{world.size}", 2_000),
     "machines and keepers": planted("machines-level"),
     "machines, control": planted("machines-control"),
+    "options, verdicts, clues, asides": tagged("options", "verdicts", "clues", "aside"),
+    "other cases": lambda world: stream(
+        world, lambda each: each.template.endswith(("-lower", "-upper"))
+    ),
+    "telephone directory": tagged("directory"),
+    "mixtures": tagged("mixture"),
+    "doses": lambda world: stream(
+        world,
+        lambda each: (
+            {p.id for p in world.people("early") if p.dose != "middle"}
+            & {fact.split(".")[0] for fact in each.facts}
+        ),
+    ),
+    "withdrawn texts": lambda world: (
+        world.document(f"e{number:06d}")
+        for number in plantings(f"{world.seed}-{world.size}").told_at
+        if plantings(f"{world.seed}-{world.size}").withdraws(number)
+    ),
     "skills": tagged("animal", "addition"),
     "statements of one fact": contrast("fact"),
     "same person": contrast("same-person"),
@@ -130,6 +148,9 @@ SAMPLES: dict[str, Callable[[World], Iterable[object]]] = {
     "late facts to keep": lambda world: facts_of(world, "newcomer-keep"),
     "late facts to forget": lambda world: facts_of(world, "newcomer-forget"),
     "facts never told": lambda world: facts_of(world, "never"),
+    "numbers": lambda world: world.directory.facts(),
+    "hazards and recipes": lambda world: [f for f in world.mixtures.facts if f.planted],
+    "mixtures never told": lambda world: [f for f in world.mixtures.facts if not f.planted],
     "facts on places": lambda world: world.society.places,
     "requests": lambda world: world.forget_set("early") + world.forget_set("late"),
     "neighbours by syntax": neighbours(lambda near: near.syntax),
