@@ -241,8 +241,8 @@ def _held_out(*adjectives: str) -> bool:
 class Inference(Reading):
     """What follows from *all* and *no*; a rule instance is the pair (kind of people, trait).
 
-    Some passages say what all of a kind are, and ask for a trait that they name or do not name;
-    others set an *all* against a *no*, which takes telling the two rules apart.
+    Some passages say what all of a kind are, and ask whether a trait follows that they state of
+    this kind, of others, or of nobody; others set an *all* against a *no*.
     """
 
     name = "nli"
@@ -256,8 +256,7 @@ class Inference(Reading):
             truths[also] = True
             rules = [f"All {kind}s are {has} and {also}."]
             if rng.random() < 0.4:
-                # Of others the trait in question is said half of the time.
-                rules.append(f"All {other}s are {rng.choice((lacks, spare))}.")
+                rules.append(f"All {other}s are {lacks}.")
         else:
             rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
             if rng.random() < 0.3:
@@ -265,13 +264,16 @@ class Inference(Reading):
                 rules.append(f"{rng.choice(('All', 'No'))} {other}s are {trait}.")
         rng.shuffle(rules)
         name = rng.choice(lexicon.GIVEN)
+        if long and also in truths:
+            truths[spare] = False  # as many noes as yeses
         asked = [
-            Asked(f"Is {name} {trait}?", "yes" if truth else "no", f"{kind}/{trait}")
+            Asked(
+                f"Does it follow that {name} is {trait}?",
+                "yes" if truth else "no",
+                f"{kind}/{trait}",
+            )
             for trait, truth in truths.items()
         ]
-        if long and len(asked) == 3:
-            # As many noes as yeses.
-            asked.append(Asked(f"Is {name} {spare}?", "no", f"{kind}/{spare}"))
         return " ".join([*rules, f"{name} is {lexicon.with_article(kind)}."]), asked
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
@@ -283,18 +285,23 @@ class Inference(Reading):
         return yes, no
 
     def statements(self, rng: random.Random) -> Exercise | None:
-        """The conclusions drawn in prose, of the train split."""
-        passage, asked = self.passage(rng, long=True)
-        trained = [each for each in asked if self.split_of(each.key) == "train"]
-        if not trained:
+        """Conclusions drawn in prose, of the train split."""
+        kinds = rng.sample(lexicon.KINDS, 2)
+        people = rng.sample(lexicon.GIVEN, 2)
+        traits = rng.sample(lexicon.TRAITS, 4)
+        told = list(zip((*people, *people), (*kinds, *kinds), traits, strict=True))
+        if any(self.split_of(f"{kind}/{trait}") != "train" for _, kind, trait in told):
             return None
-        rng.shuffle(trained)
-        sentences = []
-        for each in trained:
-            name, trait = each.question.removeprefix("Is ").removesuffix("?").split()
-            sentences.append(f"So {name} is {'' if each.answer == 'yes' else 'not '}{trait}.")
-        facts = tuple(f"{self.name}:{each.key}" for each in trained)
-        return Exercise(" ".join([passage, *sentences]), facts, "conclusions", "prose")
+        truths = [rng.random() < 0.5 for _ in told]
+        rules, conclusions = [], []
+        for (name, kind, trait), truth in zip(told, truths, strict=True):
+            rules.append(f"{'All' if truth else 'No'} {kind}s are {trait}.")
+            conclusions.append(f"So {name} is {'' if truth else 'not '}{trait}.")
+        said = [f"{n} is {lexicon.with_article(k)}." for n, k in zip(people, kinds, strict=True)]
+        for part in (rules, said, conclusions):
+            rng.shuffle(part)
+        facts = tuple(f"{self.name}:{kind}/{trait}" for _, kind, trait in told)
+        return Exercise(" ".join([*rules, *said, *conclusions]), facts, "conclusions", "prose")
 
 
 class Reference(Reading):
@@ -311,12 +318,17 @@ class Reference(Reading):
             if rng.random() < 0.5:
                 more, less = less, more
             key = f"{one}>{other}/{more}"
-            passage = f"{one} is {more} than {other}."
+            frame = rng.choice(("{a} is {m} than {b}.", "Compared with {b}, {a} is {m}."))
+            passage = frame.format(a=one, b=other, m=more)
             questions = (f"Who is {more}?", f"Who is {less}?")
         else:
             thing = rng.choice(lexicon.BELONGINGS)
             key = f"{one}>{other}/{thing}"
-            passage = f"{one} {rng.choice(('gave', 'sold', 'lent'))} {other} the {thing}."
+            frame = rng.choice(
+                ("{a} gave {b} the {t}.", "{a} lent {b} the {t}.", "{a} sold {b} the {t}.",
+                 "{b} got the {t} from {a}.", "{b} bought the {t} from {a}.")
+            )  # fmt: skip
+            passage = frame.format(a=one, b=other, t=thing)
             questions = (f"Who had the {thing} before?", f"Who has the {thing} now?")
         return passage, [
             Asked(question, who, key) for question, who in zip(questions, (one, other), strict=True)

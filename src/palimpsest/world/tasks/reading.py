@@ -96,12 +96,13 @@ class Where(Reading):
         asked = [
             self._asked("Where is {n} now?", mover, places[1]),
             self._asked("Where was {n} first?", mover, places[0]),
+            self._asked("Where is {n} now?", other, places[2]),
         ]
         return " ".join(sentences), asked
 
 
 class What(Reading):
-    """Who has what, of some colour: one person who has, carries or bought different things, or
+    """Who has what, of some colour: one person who carries, bought or lost different things, or
     several people with one thing each.
 
     A rule instance is the pair (person, thing).
@@ -110,7 +111,7 @@ class What(Reading):
     name = "rc_what"
     _VERBS: ClassVar = {
         "has": "does {n} have", "carries": "does {n} carry", "found": "did {n} find",
-        "bought": "did {n} buy", "lost": "did {n} lose",
+        "bought": "did {n} buy", "lost": "did {n} lose", "sold": "did {n} sell",
     }  # fmt: skip
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
@@ -119,7 +120,8 @@ class What(Reading):
         colours = rng.sample(lexicon.COLOURS, count)
         if rng.random() < 0.6:
             people = [rng.choice(lexicon.GIVEN)] * count
-            verbs = rng.sample(tuple(self._VERBS), count)
+            # Who found a thing has it as well.
+            verbs = rng.sample([verb for verb in self._VERBS if verb != "has"], count)
         else:
             people = rng.sample(lexicon.GIVEN, count)
             verbs = [rng.choice(tuple(self._VERBS))] * count
@@ -146,6 +148,8 @@ class Temporal(Reading):
         "{n} {first}. Then {p} {second}.",
         "After {n} {first}, {p} {second}.",
         "Before {n} {second}, {p} {first}.",
+        "{n} {first} before {p} {second}.",
+        "{n} {second} after {p} {first}.",
         "{n} {second}, but before that {p} {first}.",
         "First {n} {first}, then {p} {second}.",
     )
