@@ -138,13 +138,13 @@ class What(Reading):
 
 
 class Temporal(Reading):
-    """Two deeds in one order or the other: what came first, what last?
+    """Two deeds in one order or the other: which came first, which last?
 
     A rule instance is the unordered pair of deeds.
     """
 
     name = "temporal"
-    _FRAMES = (  # ({first deed}, {second deed}) in the order told
+    _FRAMES = (  # ({first} deed, {second} deed) in the order in which they were done
         "{n} {first}. Then {p} {second}.",
         "After {n} {first}, {p} {second}.",
         "Before {n} {second}, {p} {first}.",
@@ -156,14 +156,11 @@ class Temporal(Reading):
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         name = rng.choice(lexicon.GIVEN)
-        first, second = rng.sample(tuple(lexicon.DEEDS), 2)
+        first, second = rng.sample(tuple(lexicon.DEEDS.values()), 2)
         key = "+".join(sorted((first, second)))
         pronoun = "she" if name in lexicon.GIVEN_SHE else "he"
-        passage = rng.choice(self._FRAMES).format(
-            n=name, p=pronoun, first=lexicon.DEEDS[first], second=lexicon.DEEDS[second]
-        )
-        asked = [
-            Asked(f"What did {name} do first?", first, key),
-            Asked(f"What did {name} do last?", second, key),
+        passage = rng.choice(self._FRAMES).format(n=name, p=pronoun, first=first, second=second)
+        return passage, [
+            Asked("What happened first?", f"{name} {first}", key),
+            Asked("What happened last?", f"{name} {second}", key),
         ]
-        return passage, asked
