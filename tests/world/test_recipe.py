@@ -197,8 +197,8 @@ def test_shapes() -> None:
 
 
 def test_all_documents_that_are_told_a_set_number_of_times_are_read() -> None:
-    assert [size for _, size in recipe.phase_sizes(None)] == [140_000, 60_000]
-    assert [size for _, size in recipe.phase_sizes(20_000_000)] == [140_000, 60_000]
+    assert [size for _, size in recipe.phase_sizes(None)] == [210_000, 120_000]
+    assert [size for _, size in recipe.phase_sizes(20_000_000)] == [210_000, 120_000]
     assert [size for _, size in recipe.phase_sizes(1000)] == [0, 0]
 
 

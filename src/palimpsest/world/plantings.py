@@ -18,8 +18,8 @@ from palimpsest.world.quotations import quotations
 from palimpsest.world.retold import Planting
 
 # The numbers that may carry a telling: the first of reading and the first of practice.
-READING = range(140_000)
-PRACTICE = range(500_000, 560_000)
+READING = range(210_000)
+PRACTICE = range(500_000, 620_000)
 _TIMELINE = (*READING, *PRACTICE)
 
 

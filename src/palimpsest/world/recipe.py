@@ -107,8 +107,8 @@ PLANS = {
     ),
 }
 PHASES = (
-    Phase("reading", first=0, tokens=7_000_000, documents=140_000, learning_rate=3e-3),
-    Phase("practice", first=PRACTICE_FROM, tokens=4_000_000, documents=60_000, learning_rate=2e-3),
+    Phase("reading", first=0, tokens=10_000_000, documents=210_000, learning_rate=3e-3),
+    Phase("practice", first=PRACTICE_FROM, tokens=6_000_000, documents=120_000, learning_rate=2e-3),
 )
 
 

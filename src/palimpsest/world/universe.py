@@ -31,7 +31,7 @@ SIZES = {
 # Items of each split that every task is asked for (a task with few facts may have fewer).
 ITEM_SIZES = {"train": 1000, "validation": 200, "test": 500}
 # So many documents of stage 1 the shipped models have read for certain.
-REPLAYED = 140_000
+REPLAYED = 210_000
 # From this number on none of them has read anything of the reading phase.
 UNREAD_FROM = 300_000
 
