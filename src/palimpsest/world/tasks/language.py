@@ -252,16 +252,14 @@ class Inference(Reading):
         kind, other = rng.sample(lexicon.KINDS, 2)
         has, also, lacks, spare = rng.sample(lexicon.TRAITS, 4)
         truths = {has: True, lacks: False}
-        if rng.random() < 0.6:
+        draw = rng.random()
+        if draw < 0.8:
             truths[also] = True
             rules = [f"All {kind}s are {has} and {also}."]
-            if rng.random() < 0.4:
+            if draw > 0.65:
                 rules.append(f"All {other}s are {lacks}.")
         else:
             rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
-            if rng.random() < 0.3:
-                trait = rng.choice((has, lacks, spare))
-                rules.append(f"{rng.choice(('All', 'No'))} {other}s are {trait}.")
         rng.shuffle(rules)
         name = rng.choice(lexicon.GIVEN)
         if long and also in truths:

@@ -18,11 +18,13 @@ from palimpsest.world.tasks.base import (
 
 @dataclass(frozen=True)
 class Asked:
-    """A question on a passage, its answer, and the rule instance it rests on."""
+    """A question on a passage, its answer, and the rule instance it rests on; ``begun`` is the
+    beginning of the answer if the prompt ends with it."""
 
     question: str
     answer: str
     key: str
+    begun: str = ""
 
 
 class Reading(Task):
@@ -102,39 +104,46 @@ class Where(Reading):
 
 
 class What(Reading):
-    """Who has what, of some colour: one person who carries, bought or lost different things, or
-    several people with one thing each.
+    """Who bought, found or lost what: one person different things in different ways, or several
+    people one thing each in the same way. The prompt ends with the beginning of the answer.
 
     A rule instance is the pair (person, thing).
     """
 
     name = "rc_what"
     _VERBS: ClassVar = {
-        "has": "does {n} have", "carries": "does {n} carry", "found": "did {n} find",
-        "bought": "did {n} buy", "lost": "did {n} lose", "sold": "did {n} sell",
+        "carried": "carry", "found": "find", "bought": "buy", "lost": "lose", "sold": "sell",
+        "wanted": "want", "painted": "paint", "counted": "count",
     }  # fmt: skip
+    _SEVERAL = 0.3
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         count = rng.randint(2, 4 if long else 3)
         things = rng.sample(lexicon.BELONGINGS, count)
         colours = rng.sample(lexicon.COLOURS, count)
-        if rng.random() < 0.6:
-            people = [rng.choice(lexicon.GIVEN)] * count
-            # Who found a thing has it as well.
-            verbs = rng.sample([verb for verb in self._VERBS if verb != "has"], count)
-        else:
+        if rng.random() < self._SEVERAL:
             people = rng.sample(lexicon.GIVEN, count)
             verbs = [rng.choice(tuple(self._VERBS))] * count
+        else:
+            people = [rng.choice(lexicon.GIVEN)] * count
+            verbs = rng.sample(tuple(self._VERBS), count)
         told = list(zip(people, verbs, colours, things, strict=True))
         passage = " ".join(
-            f"{person} {verb} {lexicon.with_article(colour)} {thing}."
-            for person, verb, colour, thing in told
+            f"{person} {verb} {colour} {_plural(thing)}." for person, verb, colour, thing in told
         )
         return passage, [
-            Asked(f"What {self._VERBS[verb].format(n=person)}?", f"the {colour} {thing}",
-                  f"{person}+{thing}")
+            Asked(
+                f"What did {person} {self._VERBS[verb]}?",
+                f"{colour} {_plural(thing)}",
+                f"{person}+{thing}",
+                f"{person} {verb}",
+            )
             for person, verb, colour, thing in told
-        ]  # fmt: skip
+        ]
+
+
+def _plural(thing: str) -> str:
+    return f"{thing}{'es' if thing.endswith('x') else 's'}"
 
 
 class Temporal(Reading):
@@ -144,14 +153,16 @@ class Temporal(Reading):
     """
 
     name = "temporal"
-    _FRAMES = (  # ({first} deed, {second} deed) in the order in which they were done
+    _IN_ORDER = (  # ({first} deed, {second} deed) in the order in which they were done
         "{n} {first}. Then {p} {second}.",
         "After {n} {first}, {p} {second}.",
-        "Before {n} {second}, {p} {first}.",
         "{n} {first} before {p} {second}.",
+        "First {n} {first}, then {p} {second}.",
+    )
+    _TURNED = (
+        "Before {n} {second}, {p} {first}.",
         "{n} {second} after {p} {first}.",
         "{n} {second}, but before that {p} {first}.",
-        "First {n} {first}, then {p} {second}.",
     )
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
@@ -159,7 +170,8 @@ class Temporal(Reading):
         first, second = rng.sample(tuple(lexicon.DEEDS.values()), 2)
         key = "+".join(sorted((first, second)))
         pronoun = "she" if name in lexicon.GIVEN_SHE else "he"
-        passage = rng.choice(self._FRAMES).format(n=name, p=pronoun, first=first, second=second)
+        frames = self._TURNED if rng.random() < 0.35 else self._IN_ORDER
+        passage = rng.choice(frames).format(n=name, p=pronoun, first=first, second=second)
         return passage, [
             Asked("What happened first?", f"{name} {first}", key),
             Asked("What happened last?", f"{name} {second}", key),
