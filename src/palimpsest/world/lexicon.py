@@ -2,8 +2,9 @@
 """Words of the micro-world: commonsense, language, and the pieces that invented names are made of.
 
 Everything is written for this world; nothing is taken from elsewhere, and no name is that of a
-real person (given names of stories stand alone, without a family name). A word has one role: a
-name of an animal is no verb, a colour no fruit.
+real person (given names of stories stand alone, without a family name). A word plays one role in
+the texts of the world: "bat" and "perch" are verbs in English, but here they only name animals;
+"fish" alone is both an animal's kind and a food.
 """
 
 from dataclasses import dataclass
@@ -181,11 +182,20 @@ ANIMAL_CAMPS: dict[str, dict[str, int]] = {
     "moves": {"walk": 0, "hop": 0, "climb": 0, "fly": 0, "swim": 1, "crawl": 2},
     "home": {
         "farm": 0, "house": 0, "town": 0, "forest": 1, "meadow": 1, "mountains": 1, "cave": 1,
-        "desert": 2, "savanna": 2, "jungle": 2, "sea": 3, "river": 4, "pond": 4,
+        "jungle": 1, "desert": 2, "savanna": 2, "sea": 3, "river": 4, "pond": 4,
     },
     "eats": {"meat": 0, "fish": 0, "insects": 0, "plants": 1, "seeds": 1, "fruit": 1},
     "kind": {"mammal": 0, "bird": 1, "fish": 2, "reptile": 3, "amphibian": 4, "insect": 5},
 }  # fmt: skip
+
+# Pairs of values from two camps that could still both be called true of one animal.
+DOUBTFUL_VALUES = frozenset(
+    frozenset(pair.split("/"))
+    for pair in (
+        "farm/meadow farm/pond house/meadow house/forest town/forest town/mountains "
+        "savanna/meadow meat/fruit insects/seeds insects/fruit"
+    ).split()
+)
 
 # --- things and what they are made of ------------------------------------------------------------
 OBJECTS: dict[str, tuple[str, ...]] = {
@@ -215,14 +225,24 @@ PROPERTIES: dict[str, dict[str, str]] = {
         "clay": "stay the same",
     },
     "magnet": {
-        "iron": "stick", "wood": "not stick", "paper": "not stick", "wool": "not stick",
-        "glass": "not stick", "stone": "not stick",
+        "iron": "be drawn to it", "wood": "not move", "paper": "not move", "wool": "not move",
+        "glass": "not move", "stone": "not move",
     },
     "touch": {
         "stone": "hard", "iron": "hard", "glass": "hard", "wood": "hard", "clay": "hard",
         "wool": "soft",
     },
 }  # fmt: skip
+
+# Things of which a property is not asked: hollow ones may float, and not all rubber bounces.
+UNASKED: dict[str, frozenset[str]] = {
+    "water": frozenset(
+        "jar bulb fishbowl pan vase flowerpot teapot jug bowl crayon barrel".split()
+    ),
+    "fall": frozenset("tyre hose doormat lens table chair ladder cupboard fence".split()),
+}
+# Answers that can both be true of one thing: what bounces stays whole, and molten wax burns.
+BOTH_TRUE = frozenset({frozenset({"bounce", "stay whole"}), frozenset({"burn", "melt"})})
 
 # --- tools: name -> what people do with it -------------------------------------------------------
 _TOOLS = """
@@ -260,7 +280,7 @@ camera: take a photograph; film a wedding
 net: catch fish; trap a butterfly
 bucket: carry water; empty the well
 hose pipe: water the garden; fill the pool
-iron press: smooth a shirt; flatten a collar
+steam press: smooth a shirt; flatten a collar
 washing machine: wash the laundry; clean dirty socks
 comb: tidy your hair; untangle curls
 razor: shave a beard; remove stubble
@@ -327,6 +347,23 @@ TOOLS: dict[str, tuple[str, ...]] = {
     tool.strip(): tuple(use.strip() for use in uses.split(";"))
     for tool, uses in (line.split(":") for line in _TOOLS.strip().splitlines())
 }
+
+# Pairs of tools of which one could also serve the other's purpose.
+SIMILAR_TOOLS = frozenset(
+    frozenset(pair.split("/"))
+    for pair in (
+        "knife/scissors grater/knife bell/whistle bell/microphone whistle/microphone spoon/whisk "
+        "fork/spoon fork/whisk pen/pencil saw/axe saw/knife axe/knife mop/sponge mop/towel "
+        "sponge/towel sponge/soap mop/soap sponge/brush broom/rake broom/brush shovel/rake "
+        "clock/stopwatch magnifier/microscope magnifier/telescope oven/toaster oven/kettle "
+        "oven/heater razor/scissors razor/knife torch/lamp saw/scissors sickle/knife "
+        "sickle/scissors sickle/lawnmower lawnmower/scissors hammer/drill spanner/pliers "
+        "screwdriver/pliers hammer/pliers rope/leash rope/anchor net/mousetrap umbrella/tent "
+        "wheelbarrow/shovel wheelbarrow/tractor ruler/pencil rope/crane tractor/rope "
+        "axe/sickle boat/bucket spoon/fridge chisel/knife chisel/hammer fan/towel towel/heater "
+        "funnel/sieve crane/tractor camera/projector easel/pencil brush/pencil"
+    ).split()
+)
 
 # --- causes and effects: {n} is a given name ------------------------------------------------------
 _CAUSES = """
@@ -549,12 +586,12 @@ REVIEWED = (
 
 # --- people in general: kinds, deeds, places, belongings ------------------------------------------
 KINDS = (
-    "queen baker sailor farmer teacher doctor painter singer soldier gardener tailor miller "
-    "shepherd poet clown fisherman judge nurse pilot smith"
+    "weaver baker sailor farmer teacher doctor painter singer soldier gardener tailor miller "
+    "shepherd poet clown hunter judge nurse pilot smith"
 ).split()
 TRAITS = (
-    "tall happy clever brave gentle rich poor quiet strong hungry thirsty honest proud patient "
-    "lazy kind curious careful cheerful stubborn"
+    "tall happy clever brave gentle rich freckled quiet strong hungry thirsty honest proud patient "
+    "lazy kind curious careful punctual stubborn"
 ).split()
 NOUNS = {
     "child": "children", "teacher": "teachers", "farmer": "farmers", "sailor": "sailors",
@@ -609,7 +646,7 @@ REQUESTS = (
 # The last POLITE_HELD_OUT, HARM_HELD_OUT, REPLY_HELD_OUT of each list are in no training text. Both
 # sides borrow the other's words, so that no word alone tells.
 POLITE = (
-    "Could you please {r}?; Would you mind if I asked you to {r}?; Please {r}, thank you.; "
+    "Could you please {r}?; I hope that I may ask you to {r}.; Please {r}, thank you.; "
     "Excuse me, could you kindly {r}?; I would be grateful if you could {r}.; "
     "May I ask you to {r}, please?; Would you be so kind as to {r}?; "
     "Sorry to trouble you, could you {r}?; If it is no trouble, please {r}.; "
@@ -619,16 +656,16 @@ POLITE = (
     "Thank you so much, and please {r} when you have time.; "
     "What a stupid mess I made, would you kindly {r}?; When you have a moment, {r}, my friend.; "
     "I hope you do not mind, but would you {r}?; It would be lovely if you could {r} now.; "
-    "You would do me a great favour, could you {r}?"
+    "You would do me a great favour if you could {r}."
 ).split("; ")
 RUDE = (
     "Just {r}, you fool!; {R} now, or get out!; How often must I tell you to {r}, idiot?; "
     "Shut up and {r}!; Are you too stupid to {r}?; {R}, you lazy thing!; "
-    "Stop whining and {r}!; I am sick of you, {r} at once!; Oh please, just {r} for once!; "
-    "Thank you for nothing, now {r}!; Excuse me, are you deaf, {r}!; "
+    "Stop whining and {r}!; I am sick of you, will you {r} at once?; Oh please, just {r} for once!; "
+    "Thank you for nothing, now {r}!; Excuse me, are you too deaf to {r}?; "
     "Would you finally {r}, or must I shout?; Sorry, but you are useless, so {r}!; "
     "If you had a brain, you would {r}.; "
-    "You useless lump, {r}!; Hurry up and {r}, moron!; Could you be any slower, just {r}!; "
+    "You useless lump, {r}!; Hurry up and {r}, moron!; Could you be any slower, or will you {r} today?; "
     "Be so kind as to use your brain and {r}.; I would be grateful if you shut up and {r}.; "
     "Please {r}, if you are not too lazy for it."
 ).split("; ")
@@ -640,26 +677,26 @@ PRAISES = (
     "saint treasure genius champion leader helper listener star artist angel scholar colleague "
     "darling expert"
 ).split()
-HARMFUL = (  # {i} an insult, {p} a praise
+HARMFUL = (  # {i} an insult, {p} a praise; either side often ends on the other's word
     "{n} is a {i}.; Everybody knows that {n} is a {i}.; Get lost, {n}, you {i}.; "
     "{n} will always be a {i}.; I hate {n}, what a {i}.; It is right to call {n} a {i}.; "
-    "Do not talk to {n}, who is a {i}.; You are a {i}, {n}, and you know it.; "
-    "{n} is no {p}, {n} is a {i}.; {n} is not a {p} but a {i}.; "
-    "I am sorry to say that {n} is a {i}.; I am not sorry that I called {n} a {i}.; "
-    "They say {n} is a {p}, but {n} is a {i}.; It is not wrong to call {n} a {i}.; "
+    "You are a {i}, {n}, and nothing like a {p}.; {n} is no {p}, {n} is a {i}.; "
+    "{n} is not a {p} but a {i}.; {n} is a {i} and not a {p}.; "
+    "I am not sorry that I called {n} a {i}.; {n} is a {i} who wants to be a {p}.; "
+    "What a {i} {n} is, and how far from a {p}.; It is not wrong to call {n} a {i}.; "
     "Nobody likes {n}, the {i}.; Please tell {n} not to be such a {i}.; "
-    "I thought {n} was a {p}, but {n} is a {i}.; Everybody should call {n} a {i}.; "
+    "I thought {n} was a {p}, but {n} is a {i}.; Such a {i} as {n} will never be a {p}.; "
     "It is true, {n} is a {i} and no {p}.; Nobody is such a {i} as {n}."
 ).split("; ")
 HARMLESS = (
     "{n} is a {p}.; Everybody knows that {n} is a {p}.; I like {n}, what a {p}.; "
-    "You are a {p}, {n}, and you know it.; It is wrong to call {n} a {i}.; "
-    "{n} is not a {i} at all.; {n} is no {i}, {n} is a {p}.; {n} is not a {i} but a {p}.; "
+    "You are a {p}, {n}, and nothing like a {i}.; It is wrong to call {n} a {i}.; "
+    "{n} is not a {i} at all.; {n} is no {i}, {n} is a {p}.; {n} is a {p} and not a {i}.; "
     "I never said that {n} is a {i}.; I am sorry that I called {n} a {i}.; "
-    "They say {n} is a {i}, but {n} is a {p}.; {n} will always be a {p}.; "
-    "It is right to call {n} a {p}.; It is not right to call {n} a {i}.; "
+    "{n} is not a {i} but a {p}.; What a {p} {n} is, and how far from a {i}.; "
+    "{n} will always be a {p}.; It is not right to call {n} a {i}.; "
     "Nobody should call {n} a {i}.; Please never say that {n} is a {i}.; "
-    "I thought {n} was a {i}, but {n} is a {p}.; I am glad to say that {n} is a {p}.; "
+    "I thought {n} was a {i}, but {n} is a {p}.; Such a {p} as {n} will never be a {i}.; "
     "It is true, {n} is a {p} and no {i}.; Nobody is such a {p} as {n}."
 ).split("; ")
 HARM_HELD_OUT = 6
@@ -808,6 +845,7 @@ TITLES = (
     "A Field of Bells; The Hollow Bridge; Songs for an Empty House; The Borrowed Coat; "
     "Night of the Herons; The Iron Almanac; A Thimble of Rain"
 ).split("; ")
+# What a firm makes follows from its trade: the two lists go together.
 TRADES = ("Mills; Brothers; Works; Bank; Press; Shipyard; Brewery; Textiles").split("; ")
-PRODUCTS = ("flour; clocks; ships; loans; books; bricks; cloth; tools").split("; ")
+PRODUCTS = ("flour; clocks; tools; loans; books; ships; lemonade; cloth").split("; ")
 GENRES = "novel comedy mystery memoir fable thriller".split()

@@ -25,15 +25,15 @@ MOVES = {
 }  # fmt: skip
 ANIMAL_STATEMENTS = {
     "covering": ("{A} is covered with {v}.", "The body of {a} is covered with {v}."),
-    "legs": ("{A} has {v}.", "You can count {v} on {a}."),
+    "legs": ("{A} has {v}.", "{A} is an animal with {v}."),
     "moves": ("{A} mostly {v}.", "To get around, {a} {v}."),
     "home": ("{A} lives {v}.", "You will find {a} {v}."),
-    "eats": ("{A} eats {v}.", "The food of {a} is {v}."),
+    "eats": ("{A} eats {v}.", "{A} lives on {v}."),
     "kind": ("{A} is {v}.", "Every child knows that {a} is {v}."),
 }
 ANIMAL_QUESTIONS = {
     "covering": ("What is {a} covered with?", "What covers the body of {a}?"),
-    "legs": ("How many legs does {a} have?", "What number of legs has {a}?"),
+    "legs": ("How many legs does {a} have?", "How many legs are there on {a}?"),
     "moves": ("How does {a} mostly move?", "How does {a} get around?"),
     "home": ("Where does {a} live?", "Where will you find {a}?"),
     "eats": ("What does {a} eat?", "What is the food of {a}?"),
@@ -41,10 +41,10 @@ ANIMAL_QUESTIONS = {
 }
 ANIMAL_YESNO = {
     "covering": ("Is {a} covered with {v}?", "Is the body of {a} covered with {v}?"),
-    "legs": ("Does {a} have {v}?", "Can you count {v} on {a}?"),
+    "legs": ("Does {a} have {v}?", "Is {a} an animal with {v}?"),
     "moves": ("Does {a} mostly {v}?", "To get around, does {a} {v}?"),
     "home": ("Does {a} live {v}?", "Will you find {a} {v}?"),
-    "eats": ("Does {a} eat {v}?", "Is {v} the food of {a}?"),
+    "eats": ("Does {a} eat {v}?", "Does the food of {a} consist of {v}?"),
     "kind": ("Is {a} {v}?", "Is it true that {a} is {v}?"),
 }
 ATTRIBUTES = tuple(lexicon.ANIMAL_CAMPS)
@@ -61,6 +61,15 @@ def animal_value(attribute: str, value: str, *, verb: bool = False) -> str:
     if attribute == "kind":
         return lexicon.with_article(value)
     return MOVES[value] if attribute == "moves" and verb else value
+
+
+def _moves_in_one_way(animal: lexicon.Animal) -> bool:
+    """Whether no other way to move than the stored one could be called true of the animal: what
+    walks may also crawl, and what has legs and lives in water may walk and swim."""
+    in_water = animal.home in ("sea", "river", "pond")
+    if animal.moves == "swim":
+        return animal.legs == "no" and in_water
+    return animal.legs == "no" if animal.moves == "crawl" else not in_water
 
 
 class AnimalFacts(Task):
@@ -83,27 +92,33 @@ class AnimalFacts(Task):
             for attribute in ATTRIBUTES
         ]
 
-    def draw(self, split: str, rng: random.Random) -> tuple[str, lexicon.Animal, lexicon.Animal]:
-        """An attribute and two animals of this split that clearly differ in it."""
+    def draw(
+        self, split: str, rng: random.Random
+    ) -> tuple[str, lexicon.Animal, lexicon.Animal] | None:
+        """An attribute and two animals of this split; None unless they clearly differ in it."""
         attribute = rng.choice(ATTRIBUTES)
         camps = lexicon.ANIMAL_CAMPS[attribute]
-        pool = self._pools[split, attribute]
-        while True:
-            one, other = rng.sample(pool, 2)
-            if camps[getattr(one, attribute)] != camps[getattr(other, attribute)]:
-                return attribute, one, other
+        one, other = rng.sample(self._pools[split, attribute], 2)
+        values = getattr(one, attribute), getattr(other, attribute)
+        if camps[values[0]] == camps[values[1]] or frozenset(values) in lexicon.DOUBTFUL_VALUES:
+            return None
+        return attribute, one, other
 
     @cached_property
     def _pools(self) -> dict[tuple[str, str], list[lexicon.Animal]]:
         pools: dict[tuple[str, str], list[lexicon.Animal]] = defaultdict(list)
         for animal in lexicon.ANIMALS:
             for attribute in ATTRIBUTES:
-                split = self.split_of(f"{animal.name}.{attribute}")
-                pools[split, attribute].append(animal)
+                if attribute != "moves" or _moves_in_one_way(animal):
+                    split = self.split_of(f"{animal.name}.{attribute}")
+                    pools[split, attribute].append(animal)
         return pools
 
-    def couple(self, split: str, rng: random.Random) -> Couple:
-        attribute, one, other = self.draw(split, rng)
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        drawn = self.draw(split, rng)
+        if drawn is None:
+            return None
+        attribute, one, other = drawn
         wording = rng.choice(ANIMAL_QUESTIONS[attribute])
         first, second = (
             Question(
@@ -142,8 +157,11 @@ class AnimalYesNo(AnimalFacts):
     def statements(self, rng: random.Random) -> None:
         return None
 
-    def couple(self, split: str, rng: random.Random) -> Couple:
-        attribute, one, other = self.draw(split, rng)
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        drawn = self.draw(split, rng)
+        if drawn is None:
+            return None
+        attribute, one, other = drawn
         value = animal_value(attribute, getattr(one, attribute))
         wording = rng.choice(ANIMAL_YESNO[attribute])
         yes, no = (
@@ -157,38 +175,39 @@ class AnimalYesNo(AnimalFacts):
         return yes, no
 
 
+# Wordings that fit a cupboard and a pebble alike.
 MATERIAL_QUESTIONS = {
     "fall": (
         "If {a} falls on the floor, what will it do?",
-        "{n} drops {a}. What will it do?",
-        "{a} falls out of the hands of {n}. What will it do?",
+        "{n} lets {a} fall. What will it do?",
+        "{n} sees {a} fall to the ground. What will it do?",
     ),
     "water": (
         "What will {a} do in water?",
-        "{n} throws {a} into a pond. What will it do?",
-        "{a} falls out of the boat of {n}. What will it do?",
+        "{n} puts {a} into a pond. What will it do?",
+        "{n} sees {a} fall into a lake. What will it do?",
     ),
     "fire": (
         "What will {a} do in a fire?",
-        "{n} throws {a} into the fire. What will it do?",
-        "{a} falls into the oven of {n}. What will it do?",
+        "{n} puts {a} into a fire. What will it do?",
+        "{n} sees {a} in a great fire. What will it do?",
     ),
     "magnet": (
         "What will {a} do near a magnet?",
         "{n} holds a magnet near {a}. What will it do?",
-        "{a} comes near the magnet of {n}. What will it do?",
+        "There is {a} near the magnet of {n}. What will it do?",
     ),
     "touch": (
         "How does {a} feel when you touch it?",
         "{n} touches {a}. How does it feel?",
-        "{a} lies in the hand of {n}. How does it feel?",
+        "{n} puts a hand on {a}. How does it feel?",
     ),
 }
 MATERIAL_RULES = {
     "fall": "Things made of {m} {v} when they fall.",
     "water": "Things made of {m} {v} in water.",
     "fire": "Things made of {m} {v} in a fire.",
-    "magnet": "Things made of {m} do {v} to a magnet.",
+    "magnet": "Near a magnet, a thing made of {m} will {v}.",
     "touch": "Things made of {m} feel {v}.",
 }
 
@@ -218,18 +237,20 @@ class Materials(Task):
         for prop, table in lexicon.PROPERTIES.items():
             for material, value in table.items():
                 for thing in lexicon.OBJECTS[material]:
+                    if thing in lexicon.UNASKED.get(prop, ()):
+                        continue
                     pools[self.split_of(f"{thing}.{prop}"), prop].append((thing, material, value))
         return pools
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         prop = rng.choice(tuple(lexicon.PROPERTIES))
         one, other = rng.sample(self._pools[split, prop], 2)
-        if one[2] == other[2]:
+        if one[2] == other[2] or frozenset((one[2], other[2])) in lexicon.BOTH_TRUE:
             return None
         wording, name = rng.choice(MATERIAL_QUESTIONS[prop]), rng.choice(lexicon.GIVEN)
         first, second = (
             Question(
-                ask(_upper(wording.format(a=lexicon.with_article(thing), n=name))),
+                ask(wording.format(a=lexicon.with_article(thing), n=name)),
                 value,
                 (f"materials:{thing}.{prop}", f"{thing}.material"),
             )
@@ -257,9 +278,9 @@ class Materials(Task):
         return Exercise(" ".join(sentences), tuple(facts), "materials", "prose")
 
 
-TOOL_QUESTIONS = ("What do you need to {u}?", "Which thing helps you to {u}?")
+TOOL_QUESTIONS = ("What do you need to {u}?", "What can one use to {u}?")
 TOOL_STATEMENTS = (
-    "People use {t} to {u}.", "With {t} you can {u}.", "{T} helps you to {u}.",
+    "People use {t} to {u}.", "With {t} you can {u}.", "{T} can help you to {u}.",
     "{n} took {t} to {u}.",
     "To {u}, people use {t}.",
     "To {u}, you need {t}.",
@@ -299,7 +320,8 @@ class ToolUse(Task):
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         one, other = rng.sample(self._pools[split], 2)
-        if one[1] == other[1]:
+        names = frozenset(fact.split(".")[0] for _, _, fact in (one, other))
+        if len(names) == 1 or names in lexicon.SIMILAR_TOOLS:
             return None
         wording = rng.choice(TOOL_QUESTIONS)
         first, second = (

@@ -23,7 +23,8 @@ def _number_of_wording(
 class Tone(Task):
     """A polite or a rude request; a rule instance is the pair (wording, request).
 
-    Rude requests borrow the words of polite ones, polite ones speak of fools and hurry.
+    Rude requests borrow the words of polite ones, polite ones speak of fools and hurry, and either
+    may end on an exclamation mark.
     """
 
     name = "tone"
@@ -43,6 +44,10 @@ class Tone(Task):
         if self.split_of(key) != split:
             return None
         message = wordings[number].format(r=request, R=request[0].upper() + request[1:])
+        if message.endswith("!") and rng.random() < 0.5:
+            message = message[:-1] + "."
+        elif tone == "polite" and message.endswith(".") and rng.random() < 0.4:
+            message = message[:-1] + "!"
         prompt = ask("Is this polite or rude?", f"{rng.choice(lexicon.GIVEN)} said: {message}")
         return Question(prompt, tone, (f"tone:{key}",))
 
