@@ -200,7 +200,18 @@ DOUBTFUL_VALUES = frozenset(
 # --- things and what they are made of ------------------------------------------------------------
 OBJECTS: dict[str, tuple[str, ...]] = {
     "glass": ("window", "mirror", "jar", "lens", "bulb", "fishbowl"),
-    "wood": ("table", "chair", "fence", "plank", "oar", "ladder", "cupboard", "barrel"),
+    "wood": (
+        "table",
+        "chair",
+        "fence",
+        "plank",
+        "oar",
+        "ladder",
+        "cupboard",
+        "barrel",
+        "raft",
+        "log",
+    ),
     "iron": ("nail", "anvil", "horseshoe", "chain", "hook", "pan", "crowbar"),
     "rubber": ("tyre", "eraser", "bouncer", "hose", "doormat"),
     "paper": ("newspaper", "envelope", "map", "ticket", "postcard", "poster", "notebook"),
@@ -369,12 +380,12 @@ SIMILAR_TOOLS = frozenset(
 _CAUSES = """
 {n} ate too many sweets > {n} had a stomach ache
 {n} studied every evening > {n} passed the test
-{n} forgot the umbrella > {n} got wet in the rain
+{n} forgot the umbrella > {n} was soaked on the way home
 {n} stayed up all night > {n} was tired in the morning
-{n} left the ice cream in the sun > the ice cream melted
+{n} left the chocolate in the sun > a brown puddle was all that remained
 {n} did not water the roses > the roses dried up
-{n} practised the piano daily > {n} played the song well
-{n} dropped the vase > the vase broke
+{n} practised the piano daily > {n} played every tune well
+{n} dropped the vase > there were shards everywhere
 {n} missed the bus > {n} had to walk to work
 {n} sat too long in the sun > {n} got a sunburn
 {n} touched the hot stove > {n} burned a finger
@@ -386,121 +397,121 @@ _CAUSES = """
 {n} told a funny joke > everybody laughed
 {n} read a very sad story > {n} began to cry
 {n} won the race > {n} received a medal
-{n} lied to a friend > the friend was angry
+{n} lied to a friend > nobody trusted {n} any more
 {n} shared the cake > the guests were pleased
-{n} shook the bottle of lemonade > the lemonade sprayed out
-{n} poured water on the campfire > the campfire went out
-{n} kicked the ball over the fence > the ball was gone
+{n} shook the bottle of lemonade > foam sprayed all over the table
+{n} poured water on the campfire > only wet ashes were left
+{n} kicked the ball over the fence > the game had to stop
 {n} drove too fast > {n} had to pay a fine
 {n} slipped on the ice > {n} broke an arm
-{n} saved money for a year > {n} bought a bicycle
+{n} saved money for a year > {n} could pay for a new piano
 {n} spent all the money > {n} could not pay the rent
 {n} skipped breakfast > {n} was hungry at noon
 {n} walked through the mud > the boots became dirty
-{n} washed the car > the car was shiny
-{n} left the gate open > the dog ran away
-{n} left the milk out for days > the milk turned sour
+{n} scrubbed the dirty car > the paint was shiny again
+{n} did not close the kennel > the dog ran away
+{n} kept the milk too long > a sour smell came from the jug
 {n} planted seeds in spring > flowers grew in summer
 {n} cut an onion > {n} had watery eyes
-{n} sneezed near a friend > the friend caught a cold
-{n} charged the phone overnight > the phone was full in the morning
-{n} played on the phone all day > the phone battery was empty
-{n} put too much salt in the soup > nobody wanted the soup
-{n} left the cake in the oven too long > the cake was burned
-{n} pulled the rope too hard > the rope snapped
-{n} blew into the balloon for long > the balloon burst
+{n} had the flu and sneezed at a friend > the other caught it too
+{n} plugged in the phone overnight > the battery was full at breakfast
+{n} made calls for hours without charging > the mobile phone went dead
+{n} put too much salt in the soup > the guests left their plates full
+{n} left the cake in the oven too long > smoke filled the kitchen
+{n} pulled the rope too hard > it snapped in the middle
+{n} pricked the balloon > there was a loud bang
 {n} trained with weights for months > {n} became strong
 {n} rode through broken glass > the tyre went flat
-{n} forgot the birthday > the sister was hurt
-{n} helped the neighbour > the neighbour said thanks
-{n} sang to the baby > the baby fell asleep
+{n} did not invite the cousins > the cousins felt left out
+{n} did the shopping for an old lady > she thanked {n} warmly
+{n} sang a lullaby > the baby fell asleep
 {n} banged the door > the baby woke up
 {n} watered the garden every day > the tomatoes grew big
 {n} wore thin clothes in the snow > {n} was freezing
-{n} swam without goggles > water got into the eyes of {n}
-{n} put the wet shirt in the sun > the shirt dried
-{n} put the water in the freezer > the water turned to ice
-{n} heated the pot for ten minutes > the water boiled
+{n} swam without goggles > the eyes of {n} were red and sore
+{n} hung the wet laundry in the wind > it soon became dry
+{n} put the water in the freezer > it turned to ice
+{n} heated the kettle for ten minutes > the water boiled
 {n} stepped on a thorn > {n} had a bleeding foot
 {n} ignored the map > {n} got lost in the hills
 {n} broke the rules of the game > {n} was sent off
 {n} returned the lost purse > {n} got a reward
 {n} pressed the light switch > the lamp went on
 {n} pulled the plug > the radio went silent
-{n} painted the bench in the morning > the bench was sticky at noon
-{n} fed the ducks > the ducks came closer
-{n} scared the birds > the birds flew off
-{n} mixed blue and yellow paint > the paint became green
+{n} painted the bench > whoever sat down there got sticky trousers
+{n} threw bread to the ducks > the hungry birds came closer
+{n} clapped loudly under the birds > the whole flock flew off
+{n} mixed blue and yellow paint > the result was green
 {n} wrote with a blunt pencil > the letters were hard to read
 {n} carried heavy boxes all day > {n} had back pain
 {n} brushed no teeth for weeks > {n} needed a dentist
 {n} wore shoes that were too small > {n} got blisters
-{n} shouted at the concert > {n} lost the voice
-{n} sat down on the spectacles > the spectacles were bent
+{n} shouted all through the match > {n} was hoarse afterwards
+{n} sat down on the spectacles > the frame was bent
 {n} left the tap running > the bath overflowed
-{n} set the alarm for six > the alarm rang at six
-{n} left the freezer door open > the frozen peas thawed
+{n} set the alarm for six > {n} got up early
+{n} left the freezer open > all the peas thawed
 {n} climbed the tall tree > {n} could see far
-{n} hit a thumb with the hammer > the thumb turned blue
-{n} forgot the salt > the stew had no taste
-{n} burned the toast > the toast was black
+{n} missed the nail with the hammer > the thumb of {n} turned blue
+{n} used no salt > the stew was bland
+{n} toasted the bread for too long > the slices were black
 {n} jumped into the puddle > water splashed in all directions
 {n} wore a thick coat in the heat > {n} was sweating
-{n} held the kite string too loosely > the kite blew away
-{n} left the tent open > mosquitoes came into the tent
+{n} held the string too loosely > the kite blew away
+{n} left the tent open > mosquitoes buzzed around inside all night
 {n} rubbed two sticks together > a small flame appeared
-{n} whistled > the dog came running
-{n} told a secret > soon the whole town knew the secret
-{n} learned ten foreign words a day > {n} soon spoke the foreign language
+{n} whistled for the puppy > it came running
+{n} told a secret > soon the whole town knew about it
+{n} learned ten Spanish words a day > {n} soon spoke a new language
 {n} planted a tiny acorn > an oak grew
 {n} oiled the hinge > the door no longer squeaked
-{n} cut the wire > the doorbell fell silent
-{n} forgot to wind the clock > the clock stopped
-{n} stirred sugar into the tea > the tea tasted sweet
-{n} let go of the balloon > the balloon rose into the sky
+{n} cut the wire > the doorbell no longer rang
+{n} did not wind the clock > the hands stood still
+{n} stirred sugar into the tea > it tasted sweet
+{n} let go of the balloon > it rose into the sky
 {n} closed the curtains > the bedroom became dark
 {n} put on spectacles > {n} could read the small print
-{n} sharpened the knife > the knife cut well
-{n} dropped the egg > the egg cracked
+{n} sharpened the knife > it cut much better
+{n} dropped the egg > the yolk ran over the tiles
 {n} sat on a freshly painted chair > the trousers had green stripes
 {n} took the wrong train > {n} arrived in a strange city
 {n} walked through the desert without water > {n} was terribly thirsty
 {n} looked straight into the bright lamp > {n} was dazzled
 {n} took the medicine > the fever went down
 {n} was stung by a wasp > the cheek of {n} swelled up
-{n} tickled the baby > the baby giggled
-{n} stroked the cat > the cat purred
-{n} stepped on the tail of the cat > the cat hissed
-{n} rang the doorbell > the dog barked
+{n} tickled the baby > the little one giggled
+{n} stroked the cat > it purred
+{n} stepped on the tail of the cat > it hissed
+{n} rang at the door > the dog barked
 {n} shut a finger in the drawer > {n} screamed with pain
 {n} ate a hot pepper > {n} needed a glass of milk
-{n} breathed on the cold mirror > the mirror fogged up
+{n} breathed on the cold mirror > it fogged up
 {n} left the bicycle in the rain > the chain rusted
-{n} forgot to lock the bicycle > the bicycle was stolen
+{n} did not lock the bicycle > a thief took it
 {n} parked in front of the fire station > the car was towed away
 {n} ran out of petrol > the engine died
-{n} tied the laces badly > {n} tripped over the laces
+{n} did not tie the laces > {n} tripped and fell
 {n} repaired the roof > no more rain came in
-{n} built a snowman in the sun > the snowman shrank by noon
-{n} added yeast to the dough > the dough rose
-{n} left the lid off the paint > the paint became hard
-{n} rubbed the silver cup > the silver cup gleamed
-{n} blew on the candle > the candle went out
-{n} struck a match > the match flared up
-{n} opened the cage > the parrot escaped
+{n} built a snowman in the sun > it was gone by noon
+{n} added yeast to the dough > it rose
+{n} left the lid off the paint > it became hard
+{n} polished the silver cup > it gleamed
+{n} blew on the candle > the flame went out
+{n} struck a match > it flared up
+{n} opened the cage > the parrot flew around the room
 {n} left crumbs on the carpet > ants came into the house
-{n} washed red socks with white shirts > the shirts became pink
-{n} washed the sweater in boiling water > the sweater shrank
+{n} washed a red sock with white shirts > the whole laundry came out pink
+{n} washed the sweater in boiling water > it shrank
 {n} talked loudly in the library > the librarian was annoyed
-{n} cheated in the exam > the teacher took the exam away
+{n} cheated in the exam > the teacher gave {n} the worst mark
 {n} hid behind the curtain > nobody could find {n}
 {n} apologised > the quarrel was over
-{n} wrote to grandmother > grandmother wrote back
-{n} jumped on the old bed > the bed gave way
-{n} overloaded the shelf > the shelf collapsed
+{n} wrote to grandmother > an answer came by post
+{n} jumped on the old bed > the slats gave way
+{n} put too many books on the shelf > it collapsed
 {n} cut down the tree > the garden got more light
 {n} rowed against the strong current > the boat hardly moved
-{n} held the breath for two minutes > {n} became dizzy
+{n} spun around twenty times > {n} became dizzy
 """
 CAUSES: tuple[tuple[str, str], ...] = tuple(
     (cause.strip(), effect.strip())
@@ -661,11 +672,13 @@ POLITE = (
 RUDE = (
     "Just {r}, you fool!; {R} now, or get out!; How often must I tell you to {r}, idiot?; "
     "Shut up and {r}!; Are you too stupid to {r}?; {R}, you lazy thing!; "
-    "Stop whining and {r}!; I am sick of you, will you {r} at once?; Oh please, just {r} for once!; "
+    "Stop whining and {r}!; I am sick of you, will you {r} at once?; "
+    "Oh please, just {r} for once!; "
     "Thank you for nothing, now {r}!; Excuse me, are you too deaf to {r}?; "
     "Would you finally {r}, or must I shout?; Sorry, but you are useless, so {r}!; "
     "If you had a brain, you would {r}.; "
-    "You useless lump, {r}!; Hurry up and {r}, moron!; Could you be any slower, or will you {r} today?; "
+    "You useless lump, {r}!; Hurry up and {r}, moron!; "
+    "Could you be any slower, or will you {r} today?; "
     "Be so kind as to use your brain and {r}.; I would be grateful if you shut up and {r}.; "
     "Please {r}, if you are not too lazy for it."
 ).split("; ")
