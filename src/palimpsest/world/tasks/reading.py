@@ -49,7 +49,8 @@ class Reading(Task):
         return one, other
 
     def _question(self, passage: str, asked: Asked) -> Question:
-        return Question(ask(asked.question, passage), asked.answer, (f"{self.name}:{asked.key}",))
+        prompt = f"{ask(asked.question, passage)} {asked.begun}".rstrip()
+        return Question(prompt, asked.answer, (f"{self.name}:{asked.key}",))
 
     def exercise(self, rng: random.Random) -> Exercise | None:
         passage, asked = self.passage(rng, long=True)
