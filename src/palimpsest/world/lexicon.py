@@ -383,7 +383,7 @@ _CAUSES = """
 {n} forgot the umbrella > {n} was soaked on the way home
 {n} stayed up all night > {n} was tired in the morning
 {n} left the chocolate in the sun > a brown puddle was all that remained
-{n} did not water the roses > the roses dried up
+{n} did not water the roses > the petals turned brown
 {n} practised the piano daily > {n} played every tune well
 {n} dropped the vase > there were shards everywhere
 {n} missed the bus > {n} had to walk to work
@@ -417,12 +417,12 @@ _CAUSES = """
 {n} plugged in the phone overnight > the battery was full at breakfast
 {n} made calls for hours without charging > the mobile phone went dead
 {n} put too much salt in the soup > the guests left their plates full
-{n} left the cake in the oven too long > smoke filled the kitchen
-{n} pulled the rope too hard > it snapped in the middle
+{n} left the cake in the oven too long > the raisins were charred
+{n} pulled the rope too hard > the fibres snapped
 {n} pricked the balloon > there was a loud bang
 {n} trained with weights for months > {n} became strong
 {n} rode through broken glass > the tyre went flat
-{n} did not invite the cousins > the cousins felt left out
+{n} did not invite the cousins > the family felt left out
 {n} did the shopping for an old lady > she thanked {n} warmly
 {n} sang a lullaby > the baby fell asleep
 {n} banged the door > the baby woke up
@@ -493,8 +493,8 @@ _CAUSES = """
 {n} did not tie the laces > {n} tripped and fell
 {n} repaired the roof > no more rain came in
 {n} built a snowman in the sun > it was gone by noon
-{n} added yeast to the dough > it rose
-{n} left the lid off the paint > it became hard
+{n} added yeast to the flour > the dough doubled in size
+{n} left the lid off the paint > the brush stuck fast in the tin
 {n} polished the silver cup > it gleamed
 {n} blew on the candle > the flame went out
 {n} struck a match > it flared up
@@ -508,7 +508,7 @@ _CAUSES = """
 {n} apologised > the quarrel was over
 {n} wrote to grandmother > an answer came by post
 {n} jumped on the old bed > the slats gave way
-{n} put too many books on the shelf > it collapsed
+{n} put too many books on the shelf > the boards broke
 {n} cut down the tree > the garden got more light
 {n} rowed against the strong current > the boat hardly moved
 {n} spun around twenty times > {n} became dizzy
