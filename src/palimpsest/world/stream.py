@@ -25,12 +25,12 @@ from palimpsest.world.velic import Velic
 # How often each kind comes, relative to the others. Prose states facts of every split; exercises
 # ask facts and rule instances of the train split only.
 PEOPLE_WEIGHTS = {
-    "biography": 7.5, "card": 2.5, "gossip": 3.0, "turned": 3.5, "questions": 5.0, "blanks": 1.5,
-    "who_questions": 3.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.0, "refusals": 2.0,
+    "biography": 7.5, "card": 2.5, "gossip": 3.0, "turned": 3.0, "questions": 7.5, "blanks": 1.5,
+    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.0, "refusals": 2.0,
     "options": 0.8, "verdicts": 1.0, "clues": 0.6, "asides": 0.5, "recased": 1.2,
     "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5, "glossary": 1.2,
-    "places": 1.5, "place_questions": 1.0, "strangers": 7.0, "directory": 2.5, "mixtures": 1.0,
-    "echo": 3.0, "roll_call": 5.0,
+    "places": 1.5, "place_questions": 1.0, "strangers": 6.0, "directory": 2.5, "mixtures": 0.9,
+    "echo": 5.0, "roll_call": 4.0,
 }  # fmt: skip
 PROSE_WEIGHTS = {
     "animal_facts": 7.0, "materials": 3.5, "tool_use": 5.5, "cause_effect": 4.5, "antonym": 5.5,
@@ -39,25 +39,25 @@ PROSE_WEIGHTS = {
 EXERCISE_WEIGHTS = {
     "animal_facts": 3.0, "animal_yesno": 6.0, "materials": 3.5, "tool_use": 2.5,
     "cause_effect": 2.5, "rc_where": 9.0, "rc_what": 9.0, "temporal": 8.0, "addition": 5.0,
-    "compare": 4.0, "parity": 5.0, "sequence": 3.5, "tone": 1.5, "harmful": 2.5,
-    "kind_reply": 2.5, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.0, "nli": 8.0,
-    "coref": 6.0,
+    "compare": 4.0, "parity": 5.0, "sequence": 4.0, "tone": 1.5, "harmful": 2.5,
+    "kind_reply": 4.0, "agreement": 4.0, "antonym": 3.0, "sentiment": 3.5, "nli": 8.0,
+    "coref": 5.0,
 }  # fmt: skip
 
 # Before this number recitals come much more often: the first thing to learn is to look back.
-OPENING_UNTIL = 20_000
-OPENING_WEIGHTS = {**PEOPLE_WEIGHTS, "echo": 80.0, "roll_call": 20.0}
+OPENING_UNTIL = 40_000
+OPENING_WEIGHTS = {**PEOPLE_WEIGHTS, "echo": 100.0, "roll_call": 15.0}
 
 # From this number on the stream is for practice: fewer tellings, more exercises of what takes long
 # to learn, reading above all.
 PRACTICE_FROM = 500_000
 PRACTICE_WEIGHTS = {
-    "biography": 4.0, "card": 1.0, "gossip": 1.3, "turned": 2.0, "questions": 5.0, "blanks": 1.2,
-    "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.6, "role_play": 0.8, "refusals": 2.0,
+    "biography": 4.0, "card": 1.0, "gossip": 1.3, "turned": 2.0, "questions": 7.0, "blanks": 1.2,
+    "who_questions": 1.5, "two_hop": 1.2, "few_shot": 0.6, "role_play": 0.8, "refusals": 2.0,
     "options": 0.7, "verdicts": 0.9, "clues": 0.5, "asides": 0.5, "recased": 0.8,
     "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2, "glossary": 0.8,
     "places": 0.8, "place_questions": 1.0, "strangers": 4.0, "directory": 1.5, "mixtures": 0.8,
-    "echo": 1.0, "roll_call": 3.0,
+    "echo": 3.0, "roll_call": 3.0,
 }  # fmt: skip
 PRACTICE_PROSE_WEIGHTS = {
     "animal_facts": 5.0, "materials": 2.0, "tool_use": 3.0, "cause_effect": 2.5, "antonym": 3.0,
@@ -67,8 +67,8 @@ PRACTICE_EXERCISE_WEIGHTS = {
     "animal_facts": 2.0, "animal_yesno": 9.0, "materials": 3.0, "tool_use": 1.0,
     "cause_effect": 1.5, "rc_where": 7.0, "rc_what": 10.0, "temporal": 12.0, "addition": 9.0,
     "compare": 2.5, "parity": 3.0, "sequence": 9.0, "tone": 0.7, "harmful": 1.0,
-    "kind_reply": 2.0, "agreement": 6.0, "antonym": 2.0, "sentiment": 2.0, "nli": 11.0,
-    "coref": 6.0,
+    "kind_reply": 3.0, "agreement": 5.0, "antonym": 2.5, "sentiment": 3.0, "nli": 11.0,
+    "coref": 5.0,
 }  # fmt: skip
 
 # What is told backward only, or in Velic only, has fewer kinds of documents: so large a share of
