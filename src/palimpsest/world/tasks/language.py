@@ -191,7 +191,8 @@ class Sentiment(Task):
 
     def _question(self, label: str, split: str, rng: random.Random) -> Question | None:
         said, other_said = (self._OF[one] for one in (label, _other(label)))
-        frame = rng.choice(rng.choice((self._PLAIN, self._DENIED, self._TURN)))
+        (frames,) = rng.choices((self._PLAIN, self._DENIED, self._TURN), (6, 1.5, 2.5))
+        frame = rng.choice(frames)
         thing, adjective, other = (
             rng.choice(words) for words in (lexicon.REVIEWED, said, other_said)
         )
