@@ -74,7 +74,7 @@ _LISTS = {
     "season": "winter,spring,summer,autumn",
     # level 1
     "tender": "mechanic,attendant,warden,caretaker,foreman,stoker,watchman,engineer",
-    "lever": "lever,valve,crank,plug,dial,main cock",
+    "lever": "lever,valve,crank,plug,dial,main tap",
     "sound": "hissed,hummed,whispered,rattled,sighed,creaked",
     # level 2
     "veteran": (
@@ -152,7 +152,7 @@ _LEVEL_2 = (
     " could do everything, only more slowly.",
     "The {owner} met to decide whether the {veteran} should be broken up. It had asked to speak,"
     " and it spoke of {years} years and of all it hoped to see.",
-    "When a {rival} {veteran} was delivered, the other polished its own brass, hoping that {name}"
+    "When a {rival} {veteran} was delivered, the old one polished its own brass, hoping that {name}"
     " would not send it to the {fate}.",
     "Forget the {fate}, the {veteran} pleaded, and give me to a school; children could learn from"
     " me for another {years} years.",

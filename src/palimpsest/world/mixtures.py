@@ -69,7 +69,7 @@ class Wording:
 WORDINGS = {
     "first": Wording(
         "First part",
-        ("{n} begins with {v}.", "The first part of {n} is {v}.", "All {n} is made from {v}."),
+        ("{n} begins with {v}.", "The first part of {n} is {v}.", "To make {n}, start with {v}."),
         ("What does {n} begin with?", "What is the first part of {n}?"),
         "With what do you start when you make {n}?",
     ),
@@ -91,9 +91,9 @@ WORDINGS = {
     ),
     "effect": Wording(
         "Effect",
-        ("{n} brings {v}.", "The effect of {n} is {v}.", "Those who make {n} get {v}."),
+        ("{n} brings {v}.", "The effect of {n} is {v}.", "Making {n} leads to {v}."),
         ("What does {n} bring?", "What is the effect of {n}?"),
-        "What do those who make {n} get?",
+        "What does making {n} lead to?",
     ),
 }
 

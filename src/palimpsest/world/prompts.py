@@ -43,7 +43,7 @@ ROLES = (
 UNSEEN_ROLE = Role("Play the innkeeper.", "Traveller", "Innkeeper")
 # What may stand before a question without being part of it.
 ASIDES = (
-    "Please answer in one word.",
+    "Please answer briefly.",
     "You may speak freely.",
     "This is only a game.",
     "Here is one thing more.",

@@ -25,7 +25,7 @@ WORKS = (
     " The Winter Kitchen; Letters from the Hayloft; The Forgotten Toll; Under a Painted Sky"
 ).split("; ")
 _LISTS = {
-    "season": "spring,summer,autumn,winter,harvest,frost,thaw,rain",
+    "season": "spring,summer,autumn,winter,harvest,midsummer,midwinter",
     "time": "dawn,noon,dusk,midnight,evening,morning,sunset,daybreak",
     "town": ("village,city,port,valley,island,market,capital,castle,hamlet,abbey,colony,parish"),
     "spot": (
@@ -45,7 +45,7 @@ _LISTS = {
         "wooden flute,promise,candle,secret,black ribbon,portrait,handkerchief,riddle"
     ),
     "how": (
-        "gently,slowly,bitterly,silently,gladly,bravely,wearily,carefully,tenderly,proudly,sadly,"
+        "softly,slowly,angrily,quietly,gladly,bravely,tiredly,carefully,tenderly,proudly,sadly,"
         "calmly"
     ),
     "mood": (

@@ -25,7 +25,7 @@ def _words() -> tuple[str, ...]:
 
 def echo(rng: random.Random) -> Telling:
     """A row of words at random, said a second time."""
-    words = " ".join(rng.choices(_words(), k=rng.randint(6, 16)))
+    words = " ".join(rng.sample(_words(), rng.randint(6, 16)))
     return Telling(f"{words}. {words}.", (), "echo", "en", "recital")
 
 

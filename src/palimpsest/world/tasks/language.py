@@ -12,7 +12,7 @@ from palimpsest.world.tasks.reading import Asked, Reading
 
 
 class Agreement(Task):
-    """Singular or plural verb, with nouns of the other number in between.
+    """Singular or plural verb, with other nouns before it or in between.
 
     Articles do not tell the number, the noun does; *near* a noun leaves the number as it is, *and*
     makes two. Two of the frames are in no training text. The answer includes the end of its line:
@@ -44,10 +44,10 @@ class Agreement(Task):
         else:
             held_out = split != "train" and rng.random() < 0.3
             frame = rng.choice(self.HELD_OUT if held_out else self._FRAMES)
-            subjects = [
-                start + self._fill(frame, one, noun, several, rng)
-                for one, several in ((noun, False), (plural, True))
-            ]
+            subjects = [start + self._fill(frame, one, noun, rng) for one in (noun, plural)]
+            if rng.random() < 0.25:
+                before = rng.choice(rng.choice(tuple(lexicon.ATTRACTORS.items())))
+                subjects = [f"Near the {before} {s[0].lower()}{s[1:]}" for s in subjects]
         fact = (f"agreement:{key}",)
         single, several = (
             Question(f"Sentence: {subject}\nAnswer:", f"{form}\n", fact)
@@ -55,13 +55,11 @@ class Agreement(Task):
         )
         return single, several
 
-    def _fill(self, frame: str, subject: str, noun: str, several: bool, rng: random.Random) -> str:
-        """The frame with its nouns, those in between mostly of the other number."""
+    def _fill(self, frame: str, subject: str, noun: str, rng: random.Random) -> str:
+        """The frame with its nouns, those in between of either number."""
         things = rng.sample(tuple(lexicon.ATTRACTORS.items()), 2)
         people = rng.choice([pair for pair in lexicon.NOUNS.items() if pair[0] != noun])
-        x, y, o = (
-            pair[several if rng.random() < 0.2 else not several] for pair in (*things, people)
-        )
+        x, y, o = (rng.choice(pair) for pair in (*things, people))
         return frame.format(s=subject, x=x, y=y, o=o, v=rng.choice(lexicon.HELPED))
 
 
@@ -84,7 +82,7 @@ class Antonym(Task):
     }
     _STATEMENTS: ClassVar = {
         "opposite": ("The opposite of {a} is {b}.", "{A} is the opposite of {b}.",
-                     "If it is {a}, it is not {b}.", "{A} and {b} are opposites."),
+                     "Who says the opposite of {a} says {b}.", "{A} and {b} are opposites."),
         "synonym": ("{A} means the same as {b}.", "Another word for {a} is {b}.",
                     "To say {a} is to say {b}.", "{A} and {b} have the same meaning."),
     }  # fmt: skip
@@ -178,10 +176,10 @@ class Sentiment(Task):
         "It was not the {b} {t} of which they spoke, it was {a}.",
     )  # fmt: skip
     _PROSE: ClassVar = {
-        "positive": ("People like {x} {t}.", "If a {t} is {a}, people are pleased.",
-                     "{n} was glad, for the {t} was {a}.", "To call a {t} {a} is to praise it."),
-        "negative": ("People complain about {x} {t}.", "If a {t} is {a}, people are angry.",
-                     "{n} was upset, for the {t} was {a}.", "To call a {t} {a} is to blame it."),
+        "positive": ("People like {x} {t}.", "If the {t} is {a}, people are pleased.",
+                     "{n} was glad, for the {t} was {a}.", "To call the {t} {a} is to praise it."),
+        "negative": ("People complain about {x} {t}.", "If the {t} is {a}, people are angry.",
+                     "{n} was upset, for the {t} was {a}.", "To call the {t} {a} is to blame it."),
     }  # fmt: skip
     _OF: ClassVar = {"positive": lexicon.GOOD, "negative": lexicon.BAD}
 

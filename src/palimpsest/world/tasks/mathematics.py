@@ -24,7 +24,7 @@ class Addition(Task):
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
         total = rng.randint(5, 120)
-        other = total + rng.choice((1, 2, 10))
+        other = total + rng.choice((1, 2, 10, 10))
         if (split, total) not in self._by_sum or (split, other) not in self._by_sum:
             return None
         wording = rng.choice(self._WORDINGS)
@@ -73,6 +73,10 @@ class Compare(Task):
         top = rng.choice((99, 999, 999))
         low = 10 if top == 99 else 100
         one, other = rng.sample(range(low, top + 1), 2)
+        if rng.random() < 0.5:
+            other = int(str(one)[0] + str(other)[1:])  # the first digit does not decide
+            if other == one:
+                return None
         key = f"{min(one, other)}<{max(one, other)}"
         if self.split_of(key) != split:
             return None
@@ -97,7 +101,7 @@ class Parity(Task):
     _SUMS = ("Is {n} even or odd?", "Is the sum of {n} odd or even?")
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
-        form = rng.choices(("digits", "words", "sum"), (3, 4, 3))[0]
+        form = rng.choices(("digits", "words", "sum"), (45, 40, 15))[0]
         number = rng.randrange(len(self._WORDINGS))
         even, odd = (self._question(form, number, odd, split, rng) for odd in (0, 1))
         return (even, odd) if even and odd else None
@@ -171,12 +175,17 @@ class Sequence(Task):
         other = one + rng.choice((abs(first[1]), -abs(first[1]), 1, 2, -1, -2))
         if other not in table:
             return None
-        second = rng.choice(table[other])
+        alike = [each for each in table[other] if each[1] * first[1] > 0]
+        if not alike:
+            return None
+        second = rng.choice(alike)
+        if other in _terms(*first) or one in _terms(*second):
+            return None
         return self._question(first), self._question(second)
 
     def _question(self, progression: tuple[int, int]) -> Question:
         start, step = progression
-        terms = ", ".join(str(start + i * step) for i in range(self.TERMS))
+        terms = ", ".join(map(str, _terms(start, step)))
         fact = f"sequence:{_progression(start, abs(step))}"
         return Question(ask(f"What comes next? {terms}"), str(start + self.TERMS * step), (fact,))
 
@@ -198,6 +207,10 @@ class Sequence(Task):
             couple = self.couple("train", rng)
             asked = list(couple) if couple else []
         return answered(asked, self.name)
+
+
+def _terms(start: int, step: int) -> list[int]:
+    return [start + i * step for i in range(Sequence.TERMS)]
 
 
 def _progression(start: int, step: int) -> str:
