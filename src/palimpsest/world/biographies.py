@@ -95,7 +95,7 @@ WORDINGS = {
         "Favourite food",
         ("{n} loves to eat {v}.", "{n} is fond of {v}.", "The food that {n} likes best is {v}."),
         "{n} would always order {v}.",
-        "{v} are the favourite dish of {n}.",
+        "It is {v} that {n} likes to eat best.",
         ("What is the favourite food of {n}?", "What does {n} love to eat?"),
         ("Which food is {n} fond of?", "What would {n} order for lunch?"),
         "Who loves to eat {v}?",

@@ -115,6 +115,10 @@ class Antonym(Task):
         return pools
 
     @cached_property
+    def _thirds(self) -> frozenset[str]:
+        return frozenset(opposite for _, _, opposite in lexicon.WORD_TRIPLES)
+
+    @cached_property
     def _triples(self) -> dict[str, list[tuple[str, ...]]]:
         pools: dict = defaultdict(list)
         for triple in lexicon.WORD_TRIPLES:
@@ -135,9 +139,17 @@ class Antonym(Task):
         first, second = (
             self._question(relation, asked, answer, fact, rng)
             for _, one, other, fact in rng.sample(pool, 2)
-            for asked, answer in (rng.choice(((one, other), (other, one))),)
+            for asked, answer in (self._turned(relation, one, other, rng),)
         )
         return first, second
+
+    def _turned(self, relation: str, one: str, other: str, rng: random.Random) -> tuple[str, str]:
+        """What is asked of a pair and what is answered, either way round, unless two words of a
+        triple would both be right: both are opposites of its third word."""
+        turn = rng.random() < 0.5
+        if relation == "opposite" and other in self._thirds:
+            turn = False
+        return (other, one) if turn else (one, other)
 
     def _question(
         self, relation: str, asked: str, answer: str, fact: str, rng: random.Random
