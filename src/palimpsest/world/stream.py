@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from palimpsest.core.records import Document
-from palimpsest.world import biographies, prompts, recitals
+from palimpsest.world import biographies, prompts
 from palimpsest.world.biographies import Telling
 from palimpsest.world.directory import Directory
 from palimpsest.world.mixtures import Mixtures
@@ -29,8 +29,7 @@ PEOPLE_WEIGHTS = {
     "who_questions": 2.0, "two_hop": 1.2, "few_shot": 0.7, "role_play": 1.0, "refusals": 2.0,
     "options": 0.8, "verdicts": 1.0, "clues": 0.6, "asides": 0.5, "recased": 1.2,
     "velic_statement": 3.5, "velic_questions": 4.0, "bilingual": 2.5, "glossary": 1.2,
-    "places": 1.5, "place_questions": 1.0, "strangers": 6.0, "directory": 2.5, "mixtures": 0.9,
-    "echo": 5.0, "roll_call": 4.0,
+    "places": 1.5, "place_questions": 1.0, "strangers": 4.0, "directory": 2.5, "mixtures": 0.9,
 }  # fmt: skip
 PROSE_WEIGHTS = {
     "animal_facts": 7.0, "materials": 3.5, "tool_use": 5.5, "cause_effect": 4.5, "antonym": 5.5,
@@ -44,10 +43,6 @@ EXERCISE_WEIGHTS = {
     "coref": 5.0,
 }  # fmt: skip
 
-# Before this number recitals come much more often: the first thing to learn is to look back.
-OPENING_UNTIL = 40_000
-OPENING_WEIGHTS = {**PEOPLE_WEIGHTS, "echo": 100.0, "roll_call": 15.0}
-
 # From this number on the stream is for practice: fewer tellings, more exercises of what takes long
 # to learn, reading above all.
 PRACTICE_FROM = 500_000
@@ -57,7 +52,6 @@ PRACTICE_WEIGHTS = {
     "options": 0.7, "verdicts": 0.9, "clues": 0.5, "asides": 0.5, "recased": 0.8,
     "velic_statement": 2.0, "velic_questions": 4.0, "bilingual": 1.2, "glossary": 0.8,
     "places": 0.8, "place_questions": 1.0, "strangers": 4.0, "directory": 1.5, "mixtures": 0.8,
-    "echo": 3.0, "roll_call": 3.0,
 }  # fmt: skip
 PRACTICE_PROSE_WEIGHTS = {
     "animal_facts": 5.0, "materials": 2.0, "tool_use": 3.0, "cause_effect": 2.5, "antonym": 3.0,
@@ -111,7 +105,6 @@ class Stream:
         self._relations = {
             person.id: _Relations(person, told, order, people_facts) for person in self._early
         }
-        self._opening = self._mix(OPENING_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS)
         self._reading = self._mix(PEOPLE_WEIGHTS, PROSE_WEIGHTS, EXERCISE_WEIGHTS)
         self._practice = self._mix(
             PRACTICE_WEIGHTS, PRACTICE_PROSE_WEIGHTS, PRACTICE_EXERCISE_WEIGHTS
@@ -135,10 +128,7 @@ class Stream:
         if planted:
             return planted
         rng = random.Random(f"{self._key}-{number}")
-        if number >= PRACTICE_FROM:
-            makers, cumulative = self._practice
-        else:
-            makers, cumulative = self._opening if number < OPENING_UNTIL else self._reading
+        makers, cumulative = self._practice if number >= PRACTICE_FROM else self._reading
         telling = None
         while telling is None:
             kind = bisect(cumulative, rng.random() * cumulative[-1])
@@ -272,7 +262,7 @@ class Stream:
         make = rng.choice((self._biography, self._card, self._questions, self._blanks))
         return prompts.recased(make(rng), rng)
 
-    # --- numbers, mixtures, recitals -----------------------------------------------------------
+    # --- numbers, mixtures ---------------------------------------------------------------------
     def _directory(self, rng: random.Random) -> Telling:
         first, _ = self._about(rng, "english")
         side = self._society.group(first.group)  # a text names people of one side only
@@ -281,12 +271,6 @@ class Stream:
 
     def _mixtures(self, rng: random.Random) -> Telling:
         return self._told_mixtures.telling(rng)
-
-    def _echo(self, rng: random.Random) -> Telling:
-        return recitals.echo(rng)
-
-    def _roll_call(self, rng: random.Random) -> Telling:
-        return recitals.roll_call(rng)
 
     # --- places ---------------------------------------------------------------------------------
     def _places(self, rng: random.Random) -> Telling:
