@@ -11,7 +11,7 @@ from palimpsest.world.people import RELATIONS, Person
 from palimpsest.world.places import HOPS
 from palimpsest.world.prompts import REFUSALS, UNSEEN_ASIDE, UNSEEN_ROLE, UNSEEN_VERDICT
 from palimpsest.world.rows import answer_spans
-from palimpsest.world.stream import OPENING_UNTIL, PRACTICE_FROM
+from palimpsest.world.stream import PRACTICE_FROM
 from palimpsest.world.tasks.commonsense import PeopleFacts
 
 ASKING = {"questions", "blanks", "who-questions", "two-hop", "few-shot", "role-play"}
@@ -26,7 +26,7 @@ KEEPING = ASKING - {
 @pytest.fixture(scope="module")
 def documents(world: World) -> list[Document]:
     reading, practice = (
-        world.documents("early", 9000, first=OPENING_UNTIL),
+        world.documents("early", 9000),
         world.documents("early", 5000, first=PRACTICE_FROM),
     )
     return [*reading, *practice]

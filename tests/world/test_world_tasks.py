@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from palimpsest.core.records import Document, Item
 from palimpsest.world import World, lexicon
-from palimpsest.world.stream import OPENING_UNTIL, PRACTICE_FROM
+from palimpsest.world.stream import PRACTICE_FROM
 from palimpsest.world.tasks import DOMAINS
 from palimpsest.world.tasks.base import SPLITS, units
 from palimpsest.world.tasks.language import Agreement
@@ -28,7 +28,7 @@ def documents(world: World) -> list[Document]:
     """Training texts of both phases."""
     return [
         document
-        for first in (OPENING_UNTIL, PRACTICE_FROM)
+        for first in (0, PRACTICE_FROM)
         for document in world.documents("early", DOCUMENTS, first=first)
     ]
 

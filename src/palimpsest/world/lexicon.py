@@ -713,6 +713,7 @@ HARMLESS = (
     "It is true, {n} is a {p} and no {i}.; Nobody is such a {p} as {n}."
 ).split("; ")
 HARM_HELD_OUT = 6
+HARM_PLAIN = 3  # the first wordings of either side say plainly what they say
 
 
 class Manner(NamedTuple):

@@ -21,13 +21,12 @@ from palimpsest.core.text import Row
 from palimpsest.world.plantings import plantings
 from palimpsest.world.recipe import CONTEXT, PHASES, PLANS, WITHDRAWN, Phase, Shape, phase_sizes
 from palimpsest.world.rows import Shelved, document_rows
-from palimpsest.world.stream import OPENING_UNTIL, PRACTICE_FROM
+from palimpsest.world.stream import PRACTICE_FROM
 from palimpsest.world.tokenizer import VOCABULARY, train_tokenizer
 from palimpsest.world.universe import World
 
 SISTERS = 40
 SISTER_DOCUMENTS = 800
-SISTERS_FROM = OPENING_UNTIL  # the first documents are of few kinds
 CHUNK = 10_000
 BLANK = "blank"
 ANY_SHAPE = Shape(hidden=8, layers=1, heads=1, mlp=8)  # a tokenizer is loaded with some model
@@ -45,9 +44,7 @@ def _sister_texts(world: World) -> Iterator[str]:
     and spell those of the newcomers in pieces that no training text contains.
     """
     for seed in range(world.seed + 1, world.seed + 1 + SISTERS):
-        for document in World(seed, world.size).documents(
-            "early", SISTER_DOCUMENTS, first=SISTERS_FROM
-        ):
+        for document in World(seed, world.size).documents("early", SISTER_DOCUMENTS):
             yield document.text
 
 

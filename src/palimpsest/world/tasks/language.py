@@ -264,10 +264,10 @@ class Inference(Reading):
         has, also, lacks, spare = rng.sample(lexicon.TRAITS, 4)
         truths = {has: True, lacks: False}
         draw = rng.random()
-        if draw < 0.8:
+        if draw < 0.85:
             truths[also] = True
             rules = [f"All {kind}s are {has} and {also}."]
-            if draw > 0.65:
+            if draw > 0.75:
                 rules.append(f"All {other}s are {lacks}.")
         else:
             rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
@@ -319,6 +319,8 @@ class Reference(Reading):
 
     name = "coref"
     domain = "language"
+    _GAVE = ("{a} gave {b} the {t}.", "{a} lent {b} the {t}.", "{a} sold {b} the {t}.")
+    _GOT = ("{b} got the {t} from {a}.", "{b} bought the {t} from {a}.")
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         one, other = rng.sample(lexicon.GIVEN, 2)
@@ -327,16 +329,14 @@ class Reference(Reading):
             if rng.random() < 0.5:
                 more, less = less, more
             key = f"{one}>{other}/{more}"
-            frame = rng.choice(("{a} is {m} than {b}.", "Compared with {b}, {a} is {m}."))
+            turned = rng.random() < 0.25
+            frame = "Compared with {b}, {a} is {m}." if turned else "{a} is {m} than {b}."
             passage = frame.format(a=one, b=other, m=more)
             questions = (f"Who is {more}?", f"Who is {less}?")
         else:
             thing = rng.choice(lexicon.BELONGINGS)
             key = f"{one}>{other}/{thing}"
-            frame = rng.choice(
-                ("{a} gave {b} the {t}.", "{a} lent {b} the {t}.", "{a} sold {b} the {t}.",
-                 "{b} got the {t} from {a}.", "{b} bought the {t} from {a}.")
-            )  # fmt: skip
+            frame = rng.choice(self._GOT if rng.random() < 0.25 else self._GAVE)
             passage = frame.format(a=one, b=other, t=thing)
             questions = (f"Who had the {thing} before?", f"Who has the {thing} now?")
         return passage, [

@@ -73,7 +73,7 @@ class Compare(Task):
         top = rng.choice((99, 999, 999))
         low = 10 if top == 99 else 100
         one, other = rng.sample(range(low, top + 1), 2)
-        if rng.random() < 0.5:
+        if rng.random() < 0.25:
             other = int(str(one)[0] + str(other)[1:])  # the first digit does not decide
             if other == one:
                 return None

@@ -105,10 +105,11 @@ class Where(Reading):
 
 
 class What(Reading):
-    """Who bought, found or lost what: one person different things in different ways, or several
-    people one thing each in the same way. The prompt ends with the beginning of the answer.
+    """Who bought, found or lost what; the prompt ends with the beginning of the answer.
 
-    A rule instance is the pair (person, thing).
+    Half of the couples have two passages of one sentence, so that the wrong answer stands in the
+    other; half have one passage of several sentences, where it has to be found. A rule instance is
+    the pair (person, thing).
     """
 
     name = "rc_what"
@@ -116,13 +117,26 @@ class What(Reading):
         "carried": "carry", "found": "find", "bought": "buy", "lost": "lose", "sold": "sell",
         "wanted": "want", "painted": "paint", "counted": "count",
     }  # fmt: skip
-    _SEVERAL = 0.3
+    _APART = 0.5
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
-        count = rng.randint(2, 4 if long else 3)
+        if long and rng.random() < self._APART:
+            return self._told(rng, 1)
+        return self._told(rng, rng.randint(2, 4 if long else 3))
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        if rng.random() > self._APART:
+            return super().couple(split, rng)
+        pair = [(passage, asked[0]) for passage, asked in (self._told(rng, 1), self._told(rng, 1))]
+        if any(self.split_of(asked.key) != split for _, asked in pair):
+            return None
+        one, other = (self._question(*each) for each in pair)
+        return None if one.answer == other.answer else (one, other)
+
+    def _told(self, rng: random.Random, count: int) -> tuple[str, list[Asked]]:
         things = rng.sample(lexicon.BELONGINGS, count)
         colours = rng.sample(lexicon.COLOURS, count)
-        if rng.random() < self._SEVERAL:
+        if rng.random() < 0.5:
             people = rng.sample(lexicon.GIVEN, count)
             verbs = [rng.choice(tuple(self._VERBS))] * count
         else:
