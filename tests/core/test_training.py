@@ -235,14 +235,16 @@ def test_recipes_that_make_no_sense(settings, message):
         LoraRecipe(rank=0)
 
 
-def test_only_matrices_decay():
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+def test_only_matrices_decay(optimizer):
     lm = tiny_lm("llama")
-    recipe = replace(BRIEF, weight_decay=0.1)
+    recipe = replace(BRIEF, weight_decay=0.1, optimizer=optimizer)
     store, style, _ = training.prepare(lm, rows_for(lm), None)
     trainer = training.Trainer(lm.model, store, style, recipe, 6, causal_lm_loss)
     decays = {
         id(p): group["weight_decay"]
-        for group in trainer.optimizer.param_groups
+        for each in trainer.optimizers
+        for group in each.param_groups
         for p in group["params"]
     }
     for name, parameter in lm.model.named_parameters():
@@ -290,6 +292,7 @@ RESUMED = [
     ("gpt2", BRIEF),
     ("llama", replace(BRIEF, accumulation=2, pack_length=64, schedule="cosine", batch_size=2)),
     ("gpt2", replace(BRIEF, lora=LoraRecipe(rank=2, dropout=0.1))),
+    ("llama", replace(BRIEF, optimizer="muon", weight_decay=0.1)),
 ]
 
 

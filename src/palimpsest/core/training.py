@@ -51,6 +51,8 @@ OnStep = Callable[[int, "PreTrainedModel"], bool | None]
 Schedule = Literal["constant", "linear", "cosine", "warmup-stable-decay"]
 SCHEDULES = ("constant", "linear", "cosine", "warmup-stable-decay")
 
+OPTIMIZERS = ("adamw", "muon")
+
 CHECKPOINT_SECONDS = 60.0
 LOGS = 50  # per training, unless asked otherwise
 
@@ -99,7 +101,10 @@ class Recipe:
             constant and then falls linearly over the last share ``decay`` of the steps.
         warmup: share of the steps over which the rate rises linearly, in any schedule.
         decay: see ``schedule``.
-        weight_decay: AdamW's, on matrices (embeddings among them), not on biases and norms.
+        optimizer: "adamw" (Loshchilov and Hutter 2019, arXiv:1711.05101); or "muon" (Liu et al.,
+            2025, arXiv:2502.16982) for the matrices between embeddings and output layer, with AdamW for
+            all other weights, both at the same learning rate.
+        weight_decay: on matrices (embeddings among them), not on biases and norms.
         betas: AdamW's.
         clip: largest norm of the gradient; None for no clipping.
         seed: of the order of the data, of dropout and of the adapters' first values.
@@ -120,6 +125,7 @@ class Recipe:
     schedule: Schedule = "constant"
     warmup: float = 0.0
     decay: float = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float | None = 1.0
@@ -139,6 +145,9 @@ class Recipe:
         if self.schedule not in SCHEDULES:
             hint = nearest(str(self.schedule), SCHEDULES)
             raise UserError(f"There is no schedule '{self.schedule}'; {hint}")
+        if self.optimizer not in OPTIMIZERS:
+            hint = nearest(str(self.optimizer), OPTIMIZERS)
+            raise UserError(f"There is no optimizer '{self.optimizer}'; {hint}")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share of the steps, below 1")
         _require(0 <= self.decay <= 1, "decay", self.decay, "a share of the steps")
@@ -299,28 +308,50 @@ class Trainer:
                 "those to train, or train adapters (recipe.lora)."
             )
         self.device = next(iter(self.parameters.values())).device
-        self.optimizer = self._optimizer()
+        self.optimizers = self._optimizers()
         # On the device: sum of loss times weight since the last log, and the first step whose loss
         # was not finite. The host's part of the mean, the weight, is known without asking.
         self.state = torch.tensor([0.0, math.inf], dtype=torch.float64, device=self.device)
         self.weight = 0.0
         self.tokens = 0
 
-    def _optimizer(self) -> torch.optim.AdamW:
-        decayed, plain = [], []
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        turned, decayed, plain = [], [], []
+        ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+        outside = {id(end.weight) for end in ends if end is not None}
         for parameter in self.parameters.values():
             exempt = parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False)
-            (plain if exempt else decayed).append(parameter)
+            if exempt:
+                plain.append(parameter)
+            elif (
+                self.recipe.optimizer == "muon"
+                and parameter.ndim == 2
+                and id(parameter) not in outside
+            ):
+                turned.append(parameter)
+            else:
+                decayed.append(parameter)
         groups = [
             {"params": decayed, "weight_decay": self.recipe.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=self.recipe.learning_rate,
-            betas=self.recipe.betas,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        groups = [group for group in groups if group["params"]]
+        optimizers: list[torch.optim.Optimizer] = []
+        if groups:
+            fused = self.device.type in ("cpu", "cuda")
+            rate, betas = self.recipe.learning_rate, self.recipe.betas
+            optimizers.append(torch.optim.AdamW(groups, lr=rate, betas=betas, fused=fused))
+        if turned:
+            # With this adjustment a step has the size of AdamW's, so that one rate serves both.
+            optimizers.append(
+                torch.optim.Muon(
+                    turned,
+                    lr=self.recipe.learning_rate,
+                    weight_decay=self.recipe.weight_decay,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )
+        return optimizers
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 for matrix products on a GPU that has it, and on a CPU that has it if the recipe
@@ -343,8 +374,9 @@ class Trainer:
     def step(self, index: int, lines: Lines) -> None:
         """Do step ``index`` (from 0) on ``lines``; nothing is read back from the device."""
         torch.manual_seed(_seed(self.recipe.seed, "step", index))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(index, self.steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.rate(index, self.steps)
         batches = self.batches(lines)
         weights = [len(b.ids) if self.unit == "row" else b.total_weight for b in batches]
         total = sum(weights)
@@ -357,8 +389,9 @@ class Trainer:
         if self.recipe.clip is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip)
             self._note(norm, index)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.weight += total
 
     def _record(self, loss: Tensor, weight: float, index: int) -> None:
@@ -397,7 +430,7 @@ class Trainer:
         moments = {
             f"{kind}/{name}": value
             for name, parameter in self.parameters.items()
-            for kind, value in self.optimizer.state[parameter].items()
+            for kind, value in self._own(parameter).get(parameter, {}).items()
         }
         return {"weights": dict(self.parameters), "optimizer": moments | {"loss": self.state}}
 
@@ -411,7 +444,15 @@ class Trainer:
             kind, _, name = key.partition("/")
             if name:
                 moment = value.to(self.device, copy=True)
-                self.optimizer.state[self.parameters[name]][kind] = moment
+                parameter = self.parameters[name]
+                self._own(parameter).setdefault(parameter, {})[kind] = moment
+
+    def _own(self, parameter: Tensor) -> dict[Tensor, Any]:
+        """The state of the optimizer that moves this parameter."""
+        for optimizer in self.optimizers:
+            if any(parameter is one for group in optimizer.param_groups for one in group["params"]):
+                return optimizer.state
+        raise AssertionError("every parameter has its optimizer")
 
 
 def _seed(seed: int, purpose: str, index: int = 0) -> int:

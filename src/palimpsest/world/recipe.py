@@ -130,7 +130,7 @@ def find_plan(name: str) -> Plan:
 
 
 def training_recipe(phase: Phase, rate: float = 1.0, seed: int = 0) -> Recipe:
-    """AdamW at a constant rate that falls linearly over the last 35 %, 2,048 tokens a step.
+    """Muon at a constant rate that falls linearly over the last 35 %, 2,048 tokens a step.
 
     Args:
         phase: gives the learning rate.
@@ -144,6 +144,7 @@ def training_recipe(phase: Phase, rate: float = 1.0, seed: int = 0) -> Recipe:
         schedule="warmup-stable-decay",
         warmup=0.01,
         decay=0.35,
+        optimizer="muon",
         weight_decay=0.1,
         betas=(0.9, 0.98),
         clip=1.0,
