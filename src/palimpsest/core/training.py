@@ -102,8 +102,8 @@ class Recipe:
         warmup: share of the steps over which the rate rises linearly, in any schedule.
         decay: see ``schedule``.
         optimizer: "adamw" (Loshchilov and Hutter 2019, arXiv:1711.05101); or "muon" (Liu et al.,
-            2025, arXiv:2502.16982) for the matrices between embeddings and output layer, with AdamW for
-            all other weights, both at the same learning rate.
+            2025, arXiv:2502.16982) for the matrices between embeddings and output layer, with AdamW
+            for all other weights, both at the same learning rate.
         weight_decay: on matrices (embeddings among them), not on biases and norms.
         betas: AdamW's.
         clip: largest norm of the gradient; None for no clipping.
