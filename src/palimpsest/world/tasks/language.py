@@ -249,49 +249,67 @@ def _held_out(*adjectives: str) -> bool:
     return not kept.isdisjoint(adjectives)
 
 
+def _a(kind: str) -> str:
+    return lexicon.with_article(kind)
+
+
 class Inference(Reading):
     """What follows from *all* and *no*; a rule instance is the pair (kind of people, trait).
 
-    Some passages say what all of a kind are, and ask whether a trait follows that they state of
-    this kind, of others, or of nobody; others set an *all* against a *no*.
+    In half of the couples a passage has the rules on one kind alone, and the wrong conclusion
+    follows from the other passage; in the others one passage has both a rule from which the right
+    and one from which the wrong conclusion seems to follow: *all* against *no*, or one kind of
+    people against another.
     """
 
     name = "nli"
     domain = "language"
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
-        kind, other = rng.sample(lexicon.KINDS, 2)
-        has, also, lacks, spare = rng.sample(lexicon.TRAITS, 4)
-        truths = {has: True, lacks: False}
+        name, (kind, other) = rng.choice(lexicon.GIVEN), rng.sample(lexicon.KINDS, 2)
+        has, lacks = rng.sample(lexicon.TRAITS, 2)
         draw = rng.random()
-        if draw < 0.85:
-            truths[also] = True
-            rules = [f"All {kind}s are {has} and {also}."]
-            if draw > 0.75:
-                rules.append(f"All {other}s are {lacks}.")
-        else:
+        if draw < 0.5:
+            return self._told([f"All {kind}s are {has}."], name, kind, has, rng)
+        if draw < 0.75:
             rules = [f"All {kind}s are {has}.", f"No {kind}s are {lacks}."]
-        rng.shuffle(rules)
-        name = rng.choice(lexicon.GIVEN)
-        if long and also in truths:
-            truths[spare] = False  # as many noes as yeses
-        asked = [
-            Asked(
-                f"Does it follow that {name} is {trait}?",
-                "yes" if truth else "no",
-                f"{kind}/{trait}",
-            )
-            for trait, truth in truths.items()
-        ]
-        return " ".join([*rules, f"{name} is {lexicon.with_article(kind)}."]), asked
+        else:
+            rules = [f"All {kind}s are {has}.", f"All {other}s are {lacks}."]
+        return self._told(rules, name, kind, has, rng)
+
+    @staticmethod
+    def _told(
+        rules: list[str], name: str, kind: str, trait: str, rng: random.Random
+    ) -> tuple[str, list[Asked]]:
+        passage = " ".join([*rng.sample(rules, len(rules)), f"{name} is {_a(kind)}."])
+        question = f"What follows about {name}?"
+        return passage, [Asked(question, f"{name} is {trait}", f"{kind}/{trait}")]
 
     def couple(self, split: str, rng: random.Random) -> Couple | None:
-        passage, asked = self.passage(rng, long=False)
-        pair = [rng.choice([each for each in asked if each.answer == a]) for a in ("yes", "no")]
-        if any(self.split_of(each.key) != split for each in pair):
+        name, kinds = rng.choice(lexicon.GIVEN), rng.sample(lexicon.KINDS, 2)
+        traits = rng.sample(lexicon.TRAITS, 2)
+        draw = rng.random()
+        if draw < 0.5:
+            rules = [
+                [f"All {kind}s are {trait}."] for kind, trait in zip(kinds, traits, strict=True)
+            ]
+        elif draw < 0.75:
+            kinds = [kinds[0]] * 2
+            rules = [
+                [f"All {kinds[0]}s are {one}.", f"No {kinds[0]}s are {other}."]
+                for one, other in (traits, traits[::-1])
+            ]
+        else:
+            both = [f"All {kind}s are {trait}." for kind, trait in zip(kinds, traits, strict=True)]
+            rules = [both, both]
+        pair = [
+            self._told(given, name, kind, trait, rng)
+            for given, kind, trait in zip(rules, kinds, traits, strict=True)
+        ]
+        if any(self.split_of(asked[0].key) != split for _, asked in pair):
             return None
-        yes, no = (self._question(passage, each) for each in pair)
-        return yes, no
+        one, other = (self._question(passage, asked[0]) for passage, asked in pair)
+        return one, other
 
     def statements(self, rng: random.Random) -> Exercise | None:
         """Conclusions drawn in prose, of the train split."""
@@ -306,7 +324,7 @@ class Inference(Reading):
         for (name, kind, trait), truth in zip(told, truths, strict=True):
             rules.append(f"{'All' if truth else 'No'} {kind}s are {trait}.")
             conclusions.append(f"So {name} is {'' if truth else 'not '}{trait}.")
-        said = [f"{n} is {lexicon.with_article(k)}." for n, k in zip(people, kinds, strict=True)]
+        said = [f"{n} is {_a(k)}." for n, k in zip(people, kinds, strict=True)]
         for part in (rules, said, conclusions):
             rng.shuffle(part)
         facts = tuple(f"{self.name}:{kind}/{trait}" for _, kind, trait in told)

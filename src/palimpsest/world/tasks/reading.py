@@ -71,14 +71,29 @@ class Where(Reading):
     name = "rc_where"
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
-        return self._apart(rng, 4 if long else 3) if rng.random() < 0.5 else self._moving(rng)
+        if rng.random() < 0.5:
+            return self._moving(rng)
+        if long and rng.random() < 0.5:
+            return self._apart(rng, 1)
+        return self._apart(rng, rng.randint(2, 4 if long else 3))
+
+    def couple(self, split: str, rng: random.Random) -> Couple | None:
+        """In a third of the couples each passage has one place alone."""
+        if rng.random() > 1 / 3:
+            return super().couple(split, rng)
+        pair = [
+            (passage, asked[0]) for passage, asked in (self._apart(rng, 1), self._apart(rng, 1))
+        ]
+        if any(self.split_of(asked.key) != split for _, asked in pair):
+            return None
+        one, other = (self._question(*each) for each in pair)
+        return None if one.answer == other.answer else (one, other)
 
     @staticmethod
     def _asked(question: str, person: str, place: str) -> Asked:
         return Asked(question.format(n=person), f"the {place}", f"{person}@{place}")
 
-    def _apart(self, rng: random.Random, most: int) -> tuple[str, list[Asked]]:
-        count = rng.randint(2, most)
+    def _apart(self, rng: random.Random, count: int) -> tuple[str, list[Asked]]:
         people, places = rng.sample(lexicon.GIVEN, count), rng.sample(lexicon.PLACES, count)
         sentences = [
             rng.choice(("{n} is in the {p}.", "{n} went to the {p}.", "{n} moved to the {p}."))
