@@ -586,3 +586,11 @@ def test_compiled_training_is_the_same(monkeypatch):
     plain, _ = trained("llama", recipe)
     lm, _ = trained("llama", replace(recipe, compile=True))
     assert distance(weights(plain), weights(lm)) < 1e-5
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="no bfloat16 on this CPU")
+def test_mixed_precision_learns_like_full_precision():
+    full, _ = trained("llama", BRIEF, log_every=4)
+    mixed, _ = trained("llama", replace(BRIEF, mixed=True), log_every=4)
+    assert mixed.losses != full.losses
+    assert mixed.losses == pytest.approx(full.losses, rel=0.02)

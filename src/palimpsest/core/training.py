@@ -22,7 +22,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from transformers.pytorch_utils import Conv1D
 
 from palimpsest.core.checkpoint import Checkpoint, weights_digest
@@ -286,6 +287,28 @@ def _is_compiled(model: nn.Module) -> bool:
 # --- one step ---------------------------------------------------------------------------------
 
 
+class FullPrecisionAttention(TorchFunctionMode):
+    """Within it, scaled dot-product attention on a CPU is computed in float32 under autocast: its
+    backward pass in bfloat16 is several times slower, which costs more than the matrix products
+    save."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        with torch.autocast("cpu", enabled=False):
+            floats = (
+                one.float() if isinstance(one, Tensor) and one.is_floating_point() else one
+                for one in args
+            )
+            return func(*floats, **(kwargs or {}))
+
+
 class Trainer:
     """The state of a training, and its step. :func:`train` drives it; the guards test it."""
 
@@ -353,18 +376,22 @@ class Trainer:
             )
         return optimizers
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """bfloat16 for matrix products on a GPU that has it, and on a CPU that has it if the recipe
         says so; full precision elsewhere."""
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return torch.autocast("cuda", torch.bfloat16)
-        if (
+            with torch.autocast("cuda", torch.bfloat16):
+                yield
+        elif (
             self.device.type == "cpu"
             and self.recipe.mixed
             and torch.cpu._is_avx512_bf16_supported()
         ):
-            return torch.autocast("cpu", torch.bfloat16)
-        return nullcontext()
+            with torch.autocast("cpu", torch.bfloat16), FullPrecisionAttention():
+                yield
+        else:
+            yield
 
     def batches(self, lines: Lines) -> list[Batch]:
         """A step's micro-batches, on the host."""
