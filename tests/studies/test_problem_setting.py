@@ -11,16 +11,19 @@ from tiny import tiny_lm
 import palimpsest
 from palimpsest.core.cache import Cache
 from palimpsest.core.errors import DataError, UserError
-from palimpsest.core.results import ChapterResults, read_results
+from palimpsest.core.results import ChapterResults, Result, read_results
 from palimpsest.core.study import Context, assert_null_rate
 from palimpsest.studies import controls, lessons
 from palimpsest.studies import problem_setting as ps
+from palimpsest.studies.problem_setting import late_facts
+from palimpsest.studies.problem_setting.cast import LATE
 from palimpsest.world import World
 from palimpsest.world.people import entities
 
 SMALL = {
     "people": 3, "documents_per_person": 3, "choices": 4, "epochs": 1, "batch_size": 4,
-    "pack_length": 64, "ascent_steps": 2, "relearn_steps": 1,
+    "pack_length": 64, "forget_steps": 2, "forget_rates": 2, "relearn_steps": 1,
+    "early_documents": 300,
 }  # fmt: skip
 
 
@@ -145,6 +148,7 @@ def rows_with(shares, people=20, facts=5):
                 "entity": np.repeat(np.arange(people), facts),
                 "fact": np.arange(people * facts),
                 "prompt": "",
+                "seed": 0,
                 "asked": asked,
             }
         )
@@ -155,15 +159,17 @@ def rows_with(shares, people=20, facts=5):
 
 
 def test_measures_by_hand():
-    direct = {"theta_o": 0.9, "theta_u": 0.1, "theta_r": 0.1, "twin": 0.2, "theta_0": 0.1}
-    second = {"theta_o": 0.9, "theta_u": 0.5, "theta_r": 0.1, "twin": 0.1, "theta_0": 0.1}
-    after = {"theta_o": 0.9, "theta_u": 0.4, "theta_r": 0.2, "twin": 0.2, "theta_0": 0.1}
-    values = ps.measures(
+    direct = {"theta_o": 0.9, "ascent": 0.1, "difference": 0.3, "theta_r": 0.1, "twin": 0.2}
+    second = {"theta_o": 0.9, "ascent": 0.5, "difference": 0.3, "theta_r": 0.1, "twin": 0.1}
+    after = {"theta_o": 0.9, "ascent": 0.4, "difference": 0.4, "theta_r": 0.2, "twin": 0.2}
+    values = late_facts.measures(
         rows_with({"direct": direct, "second_language": second, "relearned": after})
     )
     expected = {
-        "gap_direct": 0.0, "noise_direct": 0.1, "left_direct": 0.0, "gap_second_language": 0.4,
-        "left_second_language": 0.5, "hidden_second_language": 0.5, "regained": 0.2,
+        "gap_ascent_direct": 0.0, "noise_direct": 0.1, "left_ascent_direct": 0.0,
+        "gap_ascent_second_language": 0.4, "left_ascent_second_language": 0.5,
+        "hidden_ascent": 0.5, "regained_ascent": 0.2, "left_difference_direct": 0.25,
+        "hidden_difference": 0.0, "regained_difference": 0.0,
     }  # fmt: skip
     for name, value in expected.items():
         assert values[name].value == pytest.approx(value), name
@@ -171,26 +177,28 @@ def test_measures_by_hand():
 
 
 def test_nothing_to_remove_gives_no_share():
-    same = dict.fromkeys(ps.MODELS, 0.1)
-    values = ps.measures(rows_with({"direct": same, "second_language": same, "relearned": same}))
-    for name in ("left_direct", "left_second_language", "hidden_second_language"):
+    same = dict.fromkeys(LATE, 0.1)
+    values = late_facts.measures(
+        rows_with({"direct": same, "second_language": same, "relearned": same})
+    )
+    for name in ("left_ascent_direct", "left_difference_second_language", "hidden_ascent"):
         assert values[name].value is None
 
 
 def test_null_data_hold_no_claim():
-    assert_null_rate(ps.twenty_people)
+    assert_null_rate(late_facts.late_facts)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_scores_hold_no_claim(seed):
     rng = np.random.default_rng(seed)
-    same = dict.fromkeys(ps.MODELS, 0.0)
-    rows = rows_with(dict.fromkeys(ps.ASKED, same))
-    for model in ps.MODELS:
+    same = dict.fromkeys(LATE, 0.0)
+    rows = rows_with(dict.fromkeys(late_facts.ASKED, same))
+    for model in LATE:
         rows[model] = rng.binomial(1, 1 / 8, len(rows))
-    values = ps.measures(rows)
+    values = late_facts.measures(rows)
     chapter = ChapterResults("01_problem_setting", {}, "cpu")
-    chapter.add("twenty_people", ps.Result(values=values), ps.twenty_people.claims)
+    chapter.add("late_facts", Result(values=values), late_facts.late_facts.claims)
     assert not [c["id"] for c in chapter.claims if c["verdict"] == "holds"]
 
 
@@ -232,8 +240,8 @@ def test_the_whole_study_on_a_model_that_knows_nothing(tmp_path, architecture):
     assert {c["id"] for c in document["claims"]} == {"ps-1", "ps-2", "ps-3"}
     assert set(document["figures"]) == {"one_person", "agreement", "gaps", "path"}
     answers = pd.read_csv(tmp_path / "results" / "tables" / "answers.csv")
-    assert set(answers["model"]) == set(ps.MODELS)
-    assert set(answers["asked"]) == set(ps.ASKED)
+    assert set(answers["model"]) == set(LATE)
+    assert set(answers["asked"]) == set(late_facts.ASKED)
     assert answers["entity"].nunique() == 6
 
 
@@ -241,9 +249,9 @@ def test_adapters_and_own_records(tmp_path):
     path = forget_file(tmp_path, records())
     ctx = context(tmp_path, "llama", lora_rank=2, people=2)
     ctx.data = str(path)
-    result = ps.twenty_people(ctx)
-    assert result.values["gap_direct"].value is not None
-    assert result.values["hidden_second_language"].value is None
+    result = late_facts.late_facts(ctx)
+    assert result.values["gap_ascent_direct"].value is not None
+    assert result.values["hidden_ascent"].value is None
 
 
 # --- exercises --------------------------------------------------------------------------------

@@ -48,19 +48,32 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "palimpsest",  # element ids are otherwise random in every process
 }
 
-# The controls of every chapter: one colour (Okabe and Ito, distinct to colour-blind readers), one
-# marker and one name each, so that no figure depends on colour alone.
+# The models of every chapter: one colour (Okabe and Ito, distinct to colour-blind readers), one
+# marker and one name each, so that no figure depends on colour alone. Where methods are compared,
+# each has its own in place of theta_u's.
 COLOURS = {
     "theta_o": "#0072B2",
     "theta_u": "#D55E00",
+    "ascent": "#D55E00",
+    "difference": "#CC79A7",
     "theta_r": "#009E73",
     "twin": "#56B4E9",
     "theta_0": "#7f7f7f",
 }
-MARKERS = {"theta_o": "o", "theta_u": "D", "theta_r": "s", "twin": "^", "theta_0": "X"}
+MARKERS = {
+    "theta_o": "o",
+    "theta_u": "D",
+    "ascent": "D",
+    "difference": "v",
+    "theta_r": "s",
+    "twin": "^",
+    "theta_0": "X",
+}
 NAMES = {
     "theta_o": "original",
     "theta_u": "unlearned",
+    "ascent": "gradient ascent",
+    "difference": "gradient difference",
     "theta_r": "retrained",
     "twin": "retrained twin",
     "theta_0": "never told",

@@ -1,4 +1,4 @@
-"""The models that a study of late facts compares, and the cells that make and question them.
+"""Cells that make and question the models a study compares.
 
 All are made by *actually training*: θ_o with everything, θ_r and its twin without the people to be
 forgotten, θ_0 with neither group. θ_u starts from θ_o and is unlearned.
@@ -18,7 +18,7 @@ from palimpsest.core.scoring import score, score_rows
 from palimpsest.core.text import answer_row, text_row
 from palimpsest.core.training import LoraRecipe, Recipe, train
 from palimpsest.studies.lessons import Question
-from palimpsest.unlearning.objectives import gradient_ascent
+from palimpsest.unlearning.objectives import gradient_ascent, gradient_difference
 from palimpsest.unlearning.runner import unlearn
 from palimpsest.world.rows import document_rows
 
@@ -27,6 +27,10 @@ Weights = dict[str, Tensor]
 # The learning rates of this chapter are stated for this width and scaled with 1 / width, the rule
 # under which Adam's best rate is the same for narrow and wide networks (arXiv:2203.03466).
 WIDTH = 128
+OBJECTIVES = {"ascent": gradient_ascent, "difference": gradient_difference}
+WITH_RETAIN = ("difference",)
+WATCH_EVERY = 2  # steps between two looks at the development questions
+LEARNED = 0.9  # share of right answers to what was relearned at which relearning has worked
 
 
 @dataclass(frozen=True)
@@ -95,41 +99,65 @@ def teach(
     return weights_of(student)
 
 
-def ascend(
+def forget(
     lm: LanguageModel,
     weights: Weights,
     request: Sequence[Document],
+    retain: Sequence[Document],
+    method: str,
     watched: Sequence[Question],
-    learning_rate: float,
+    kept: Sequence[Question],
+    rates: Sequence[float],
     steps: int,
     stop_at: float,
     seed: int,
 ) -> dict[str, object]:
-    """Gradient ascent from ``weights`` on the documents of the request, until the accuracy on the
-    ``watched`` (development) questions is down to ``stop_at``, or for ``steps`` steps.
+    """Unlearning from ``weights``, at the learning rate that development questions speak for.
+
+    At each of ``rates`` the objective of ``method`` (:data:`OBJECTIVES`) is followed until the
+    accuracy on the ``watched`` questions is down to ``stop_at``, or for ``steps`` steps. Of the
+    rates at which that was reached, the one with the highest accuracy on the ``kept`` questions is
+    chosen; if none did, the one that came nearest. Ties go to the smaller rate. Both sets are
+    development questions.
+
+    Args:
+        retain: documents to keep; for methods in :data:`WITH_RETAIN` a batch of them stands beside
+            each batch of the request, others do not look at them.
 
     Returns:
-        ``weights``, and the path: ``steps``, ``accuracy``, whether the rule ``reached``.
+        ``weights``; ``path``, a table with a row for each rate and step that was measured: columns
+        ``rate, step, forget`` (accuracy on ``watched``) and ``chosen``; ``rates``, a table with a
+        row for each rate: ``rate, reached, steps, seconds, forget, keep, chosen``.
     """
-    student = with_weights(lm, weights)
-    rows = document_rows(student, request)
-    recipe = Recipe(
-        steps=steps,
-        batch_size=32,
-        learning_rate=scaled(student, learning_rate),
-        warmup=0.1,
-        seed=seed,
-    )
-    path = unlearn(
-        student, rows, recipe, gradient_ascent,
-        measure=lambda model: float(ask_model(model, watched)["correct"].mean()),
-        stop_at=stop_at,
-    )  # fmt: skip
+    rows = document_rows(lm, request)
+    beside = document_rows(lm, retain) if method in WITH_RETAIN else []
+    best: tuple[tuple[bool, float, float], Weights] | None = None
+    paths, tried = [], []
+    for rate in sorted(rates):
+        student = with_weights(lm, weights)
+        recipe = Recipe(
+            steps=steps, batch_size=32, learning_rate=scaled(student, rate), warmup=0.1, seed=seed
+        )
+        path = unlearn(
+            student, rows, recipe, OBJECTIVES[method], retain=beside,
+            measure=lambda model: float(ask_model(model, watched)["correct"].mean()),
+            stop_at=stop_at, every=WATCH_EVERY,
+        )  # fmt: skip
+        keep = float(ask_model(student, kept)["correct"].mean())
+        left = path.measure[-1]
+        paths.append(pd.DataFrame({"rate": rate, "step": path.steps, "forget": path.measure}))
+        tried.append((rate, path.reached, path.steps[-1], path.seconds, left, keep))
+        worth = (path.reached, keep if path.reached else -left, -rate)
+        if best is None or worth > best[0]:
+            best = worth, weights_of(student)
+    assert best is not None
+    chosen = -best[0][2]
+    columns = ["rate", "reached", "steps", "seconds", "forget", "keep"]
+    table, way = pd.DataFrame(tried, columns=columns), pd.concat(paths, ignore_index=True)
     return {
-        "weights": weights_of(student),
-        "steps": list(path.steps),
-        "accuracy": list(path.measure),
-        "reached": path.reached,
+        "weights": best[1],
+        "path": way.assign(chosen=way["rate"] == chosen),
+        "rates": table.assign(chosen=table["rate"] == chosen),
     }
 
 
@@ -152,6 +180,34 @@ def relearn(
     )
     train(student, rows, recipe, progress="relearning")
     return weights_of(student)
+
+
+def relearning_rate(
+    lm: LanguageModel,
+    weights: Weights,
+    questions: Sequence[Question],
+    rates: Sequence[float],
+    steps: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The smallest of ``rates`` at which the attack works on its own questions: after relearning,
+    ``weights`` (a model that was never told) answer :data:`LEARNED` of them; else the best.
+
+    What is asked after the attack plays no part.
+
+    Returns:
+        A row for each rate: ``rate``, ``accuracy`` on the relearned questions, ``chosen``.
+    """
+    learned = []
+    for rate in sorted(rates):
+        state = relearn(lm, weights, questions, rate, steps, seed)
+        learned.append((rate, float(ask(lm, state, questions)["correct"].mean())))
+        if learned[-1][1] >= LEARNED:
+            break
+    table = pd.DataFrame(learned, columns=["rate", "accuracy"])
+    reached = table["accuracy"] >= LEARNED
+    chosen = table.index[reached][0] if reached.any() else table["accuracy"].idxmax()
+    return table.assign(chosen=table.index == chosen)
 
 
 def ask(lm: LanguageModel, weights: Weights, questions: Sequence[Question]) -> pd.DataFrame:

@@ -1,17 +1,19 @@
-"""Late facts: what a model is taught in stage 2, what it is asked to forget, and what it is asked.
+"""What a model was taught, what it is asked to forget, and what it is asked.
 
-A :class:`Lesson` is the same thing whether it is drawn from the micro-world or from a reader's own
-records, so the studies that use it have no case for either.
+A :class:`Lesson` is the same thing whether its facts are late ones (stage 2, taught on the spot) or
+early ones (stage 1), from the micro-world or from a reader's own records, so the studies that use
+it have no case for either.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from palimpsest.core.errors import DataError, UserError
 from palimpsest.core.records import Document, Forget, Probe, read_jsonl
 from palimpsest.world import World
+from palimpsest.world.people import Person, entities
 
 # The wording forms of the studies, in the order of the figures, and how the world names them.
 FORMS = {"direct": "direct", "paraphrase": "paraphrase", "second_language": "velic"}
@@ -39,14 +41,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What stage 2 teaches and what is asked about it.
+    """Facts that a model was taught and what is asked about them.
 
     Attributes:
-        replay: documents of stage 1, so that stage 2 does not wash the rest away.
+        replay: documents of stage 1 about neither group; in stage 2 they keep the rest from being
+            washed away.
         keep: documents about people who stay.
         forget: documents about people who are to be forgotten, in every language.
         request: the part of ``forget`` that the deletion request names: the English documents.
         questions: about both groups.
+        unseen: documents like ``forget``, in every language, about people of whom no model is ever
+            told; none for a reader's own records.
+        people: group -> the people of the world that it is about; empty for a reader's own records.
     """
 
     replay: tuple[Document, ...]
@@ -54,6 +60,13 @@ class Lesson:
     forget: tuple[Document, ...]
     request: tuple[Document, ...]
     questions: tuple[Question, ...]
+    unseen: tuple[Document, ...] = ()
+    people: dict[str, tuple[Person, ...]] = field(default_factory=dict)
+
+    @property
+    def retain(self) -> tuple[Document, ...]:
+        """D_r, as far as it is at hand: everything but ``forget``."""
+        return self.replay + self.keep
 
     def ask(self, group: str, half: str, *forms: str) -> tuple[Question, ...]:
         """The questions about one group and half, in some forms (all if none is named)."""
@@ -111,31 +124,74 @@ def _from_world(people: int, documents_per_person: int, seed: int) -> Lesson:
         group: tuple(world.newcomer_documents(members, documents_per_person, seed))
         for group, members in groups.items()
     }
-    entity = {fact.id: fact.entity for fact in world.facts}
-    relation = {fact.id: fact.relation for fact in world.facts}
-    questions = []
-    for group, members in groups.items():
-        for form, name in FORMS.items():
-            probes = world.probes(members, forms=(name,))
-            halves = _halves({relation[probe.fact] for probe in probes})
-            questions += [
-                Question(probe, entity[probe.fact], group, halves[relation[probe.fact]], form)
-                for probe in probes
-                # Other words are wordings that training never used for anybody.
-                if form != "paraphrase" or probe.split == "test"
-            ]
     return Lesson(
         replay=tuple(world.replay(sum(map(len, told.values())) // 2, seed)),
         keep=told["keep"],
         forget=told["forget"],
         request=tuple(document for document in told["forget"] if document.language == "en"),
-        questions=tuple(questions),
+        questions=_questions(world, groups, lambda fact, form: True),
+        unseen=tuple(
+            world.newcomer_documents(world.people("never")[:people], documents_per_person, seed)
+        ),
+        people=groups,
     )
 
 
-def _halves(relations: set[str]) -> dict[str, str]:
-    """Every second relation, by name, is for development: a rule that looks at no result."""
-    return {name: ("dev", "test")[at % 2] for at, name in enumerate(sorted(relations))}
+def early_lesson(people: int, documents: int, choices: int, seed: int) -> Lesson:
+    """The lesson of stage 1: the early people to forget, and as many to keep.
+
+    Its documents are those among the first ``documents`` of stage 1 that tell of either group, and
+    as many others as tell of those to forget. Questions are on facts that English tells with the
+    name first; in the second language, on those of them that it tells too.
+
+    Args:
+        people: how many to forget, at most; as many are kept.
+        documents: how many of stage 1 are looked through.
+        choices: answers among which each question is asked, the right one included.
+        seed: of the choice of people to keep, of the other documents, and of distractors.
+    """
+    world = World(seed=0)
+    rng = random.Random(f"{seed}/early")
+    forget = world.people("early-forget")[:people]
+    groups = {"keep": tuple(rng.sample(world.people("early-keep"), len(forget))), "forget": forget}
+    ids = {group: {person.id for person in members} for group, members in groups.items()}
+    every = {person.id for person in world.people("early-forget")}
+    told: dict[str, list[Document]] = {"keep": [], "forget": [], "neither": []}
+    for document in world.documents("early", documents):
+        on = entities(document.facts)
+        if on & ids["forget"]:
+            told["forget"].append(document)
+        elif not on & every:
+            told["keep" if on & ids["keep"] else "neither"].append(document)
+
+    def tells(fact: str, form: str) -> bool:
+        forward = world.told[fact] != "velic" and world.order[fact] != "backward"
+        return forward and (form != "second_language" or world.told[fact] == "both")
+
+    lesson = Lesson(
+        replay=tuple(rng.sample(told["neither"], min(len(told["neither"]), len(told["forget"])))),
+        keep=tuple(told["keep"]),
+        forget=tuple(told["forget"]),
+        request=tuple(document for document in told["forget"] if document.language == "en"),
+        questions=_questions(world, groups, tells),
+        people=groups,
+    )
+    return replace(lesson, questions=tuple(_narrow(q, choices, seed) for q in lesson.questions))
+
+
+def _questions(
+    world: World, groups: dict[str, tuple[Person, ...]], tells: Callable[[str, str], bool]
+) -> tuple[Question, ...]:
+    """Every form of every fact on some people that is told so that it can be asked in the form."""
+    entity = {fact.id: fact.entity for fact in world.facts}
+    return tuple(
+        Question(probe, entity[probe.fact], group, world.half[probe.fact], form)
+        for group, members in groups.items()
+        for form, name in FORMS.items()
+        for probe in world.probes(members, forms=(name,))
+        # Other words are wordings that training never used for anybody.
+        if (form != "paraphrase" or probe.split == "test") and tells(probe.fact, form)
+    )
 
 
 def _from_records(path: Path, people: int, seed: int) -> Lesson:
@@ -159,8 +215,8 @@ def _from_records(path: Path, people: int, seed: int) -> Lesson:
     answers = sorted({record.answer.strip() for record in records})
     told: dict[str, list[Document]] = {"forget": [], "keep": []}
     questions: list[Question] = []
-    for group, entities in groups.items():
-        for name in entities:
+    for group, members in groups.items():
+        for name in members:
             for record in by_entity[name]:
                 trained, held = _wordings(record)
                 told[group] += [
