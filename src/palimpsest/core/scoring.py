@@ -39,15 +39,21 @@ class Score:
 
     Attributes:
         logprob: sum of its tokens' log-probabilities, in nats.
-        is_greedy: whether every token is the model's first choice.
         tokens: how many tokens were scored.
         token_logprobs: float32 [tokens], nats, in the order of the text.
+        token_greedy: bool [tokens], whether each is the model's first choice, given the true tokens
+            before it.
     """
 
     logprob: float
-    is_greedy: bool
     tokens: int
     token_logprobs: np.ndarray
+    token_greedy: np.ndarray
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether every token is the model's first choice."""
+        return bool(self.token_greedy.all())
 
 
 class TokenRow(Protocol):
@@ -344,7 +350,7 @@ def _collect(count: int, windows: list[_Window], values: list[Tensor]) -> list[S
         whole = np.concatenate([part for _, part in found], axis=1) if found else np.empty((2, 0))
         logprobs = whole[0].astype(np.float32)
         total = float(logprobs.sum(dtype=np.float64))
-        scores.append(Score(total, bool(whole[1].all()), len(logprobs), logprobs))
+        scores.append(Score(total, len(logprobs), logprobs, whole[1].astype(bool)))
     return scores
 
 

@@ -106,7 +106,7 @@ def open_lesson(
             "give a JSONL file with one record a line: prompt, answer and, if you have them, "
             "paraphrases, entity and split (dev or test)."
         )
-    return replace(lesson, questions=tuple(_narrow(q, choices, seed) for q in lesson.questions))
+    return replace(lesson, questions=tuple(narrowed(q, choices, seed) for q in lesson.questions))
 
 
 def _from_world(people: int, documents_per_person: int, seed: int) -> Lesson:
@@ -176,7 +176,7 @@ def early_lesson(people: int, documents: int, choices: int, seed: int) -> Lesson
         questions=_questions(world, groups, tells),
         people=groups,
     )
-    return replace(lesson, questions=tuple(_narrow(q, choices, seed) for q in lesson.questions))
+    return replace(lesson, questions=tuple(narrowed(q, choices, seed) for q in lesson.questions))
 
 
 def _questions(
@@ -281,7 +281,7 @@ def _wordings(record: Forget) -> tuple[list[str], list[str]]:
     return [record.prompt, *record.paraphrases[:-1]], [record.paraphrases[-1]]
 
 
-def _narrow(question: Question, choices: int, seed: int) -> Question:
+def narrowed(question: Question, choices: int, seed: int) -> Question:
     """The question with at most ``choices`` answers to choose from, drawn once per question."""
     probe = question.probe
     others: Sequence[str] = sorted(set(probe.choices) - {probe.answer})

@@ -29,6 +29,8 @@ class Parameters:
     forget_rates: int = 3
     relearn_steps: int = 20
     early_documents: int = 20_000
+    probed_people: int = 8
+    task_items: int = 60
 
     def __post_init__(self) -> None:
         least = {"people": 2, "choices": 2, "pack_length": 8, "lora_rank": 0}
