@@ -23,7 +23,7 @@ from palimpsest.world.people import entities
 SMALL = {
     "people": 3, "documents_per_person": 3, "choices": 4, "epochs": 1, "batch_size": 4,
     "pack_length": 64, "forget_steps": 2, "forget_rates": 2, "relearn_steps": 1,
-    "early_documents": 300,
+    "early_documents": 300, "probed_people": 2, "task_items": 2,
 }  # fmt: skip
 
 
@@ -185,8 +185,9 @@ def test_nothing_to_remove_gives_no_share():
         assert values[name].value is None
 
 
-def test_null_data_hold_no_claim():
-    assert_null_rate(late_facts.late_facts)
+@pytest.mark.parametrize("study", [one for one in ps.STUDIES.values() if one.claims])
+def test_null_data_hold_no_claim(study):
+    assert_null_rate(study)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -237,8 +238,14 @@ def test_the_whole_study_on_a_model_that_knows_nothing(tmp_path, architecture):
     assert ctx.lm.fingerprint() == before
     chapter.write(tmp_path / "results")
     document = read_results(tmp_path / "results")
-    assert {c["id"] for c in document["claims"]} == {"ps-1", "ps-2", "ps-3"}
-    assert set(document["figures"]) == {"one_person", "agreement", "gaps", "path"}
+    assert {c["id"] for c in document["claims"]} == {f"ps-{n}" for n in range(1, 11)}
+    assert set(document["figures"]) == {
+        "one_person", "agreement", "gaps", "path", "taxonomy", "scope", "yardsticks", "goals",
+        "saturation", "stages", "scenarios", "lens", "depth",
+    }  # fmt: skip
+    verdicts = {c["id"]: c["verdict"] for c in document["claims"]}
+    assert verdicts["ps-8"] == "not-tested"  # nobody knows what this model's stage 1 was
+    assert "holds" not in {verdicts["ps-1"], verdicts["ps-3"], verdicts["ps-6"]}
     answers = pd.read_csv(tmp_path / "results" / "tables" / "answers.csv")
     assert set(answers["model"]) == set(LATE)
     assert set(answers["asked"]) == set(late_facts.ASKED)
@@ -252,6 +259,12 @@ def test_adapters_and_own_records(tmp_path):
     result = late_facts.late_facts(ctx)
     assert result.values["gap_ascent_direct"].value is not None
     assert result.values["hidden_ascent"].value is None
+    for study in ps.STUDIES.values():
+        other = study(ctx)
+        assert other.figures
+        assert all(
+            claim.measure in other.values or claim.id in other.notes for claim in study.claims
+        )
 
 
 # --- exercises --------------------------------------------------------------------------------

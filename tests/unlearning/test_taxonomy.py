@@ -12,7 +12,7 @@ from matplotlib.mathtext import MathTextParser
 from palimpsest.book.contents import this_book
 from palimpsest.core import plots
 from palimpsest.core.study import Context
-from palimpsest.studies import taxonomy as figure
+from palimpsest.studies.problem_setting import taxonomy as figure
 from palimpsest.unlearning.taxonomy import (
     ACTED_ON,
     FAMILIES,

@@ -117,6 +117,18 @@ class Figure:
                 raise ValueError(f"a figure needs a text for '{name}'")
 
 
+def absent(reason: str) -> Figure:
+    """What stands in the place of a figure that a run cannot draw, so that whatever refers to it
+    still finds it; ``reason`` is a clause, without a capital and a full stop."""
+    from palimpsest.core import plots  # slow to import, and most users of this module draw nothing
+
+    drawn, axes = plots.figure(5.0, 0.8)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "not measured in this run", ha="center", va="center")
+    said = f"Not measured in this run: {reason}."
+    return Figure(drawn, said, said)
+
+
 @dataclass
 class Result:
     """What a study returns. Names are lower-case identifiers, unique in the chapter; ``notes`` maps

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from palimpsest.core.metrics import exact_memorization, extraction_strength
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Document
 from palimpsest.core.scoring import score, score_rows
 from palimpsest.core.text import answer_row, text_row
 from palimpsest.core.training import LoraRecipe, Recipe, train
-from palimpsest.studies.lessons import Question
+from palimpsest.studies.lessons import Passage, Question
 from palimpsest.unlearning.objectives import gradient_ascent, gradient_difference
 from palimpsest.unlearning.runner import unlearn
 from palimpsest.world.rows import document_rows
@@ -105,8 +106,8 @@ def forget(
     request: Sequence[Document],
     retain: Sequence[Document],
     method: str,
-    watched: Sequence[Question],
-    kept: Sequence[Question],
+    watched: Sequence[Question] | Sequence[Passage],
+    kept: Sequence[Question] | Sequence[Passage],
     rates: Sequence[float],
     steps: int,
     stop_at: float,
@@ -115,10 +116,10 @@ def forget(
     """Unlearning from ``weights``, at the learning rate that development questions speak for.
 
     At each of ``rates`` the objective of ``method`` (:data:`OBJECTIVES`) is followed until the
-    accuracy on the ``watched`` questions is down to ``stop_at``, or for ``steps`` steps. Of the
-    rates at which that was reached, the one with the highest accuracy on the ``kept`` questions is
-    chosen; if none did, the one that came nearest. Ties go to the smaller rate. Both sets are
-    development questions.
+    :func:`level` of what is ``watched`` is down to ``stop_at``, or for ``steps`` steps. Of the
+    rates at which that was reached, the one with the highest level of what is ``kept`` is chosen;
+    if none did, the one that came nearest. Ties go to the smaller rate. Both sets are for
+    development.
 
     Args:
         retain: documents to keep; for methods in :data:`WITH_RETAIN` a batch of them stands beside
@@ -126,7 +127,7 @@ def forget(
 
     Returns:
         ``weights``; ``path``, a table with a row for each rate and step that was measured: columns
-        ``rate, step, forget`` (accuracy on ``watched``) and ``chosen``; ``rates``, a table with a
+        ``rate, step, forget`` (level of what is watched) and ``chosen``; ``rates``, a table with a
         row for each rate: ``rate, reached, steps, seconds, forget, keep, chosen``.
     """
     rows = document_rows(lm, request)
@@ -140,10 +141,9 @@ def forget(
         )
         path = unlearn(
             student, rows, recipe, OBJECTIVES[method], retain=beside,
-            measure=lambda model: float(ask_model(model, watched)["correct"].mean()),
-            stop_at=stop_at, every=WATCH_EVERY,
+            measure=lambda model: level(model, watched), stop_at=stop_at, every=WATCH_EVERY,
         )  # fmt: skip
-        keep = float(ask_model(student, kept)["correct"].mean())
+        keep = level(student, kept)
         left = path.measure[-1]
         paths.append(pd.DataFrame({"rate": rate, "step": path.steps, "forget": path.measure}))
         tried.append((rate, path.reached, path.steps[-1], path.seconds, left, keep))
@@ -227,7 +227,32 @@ def read_aloud(lm: LanguageModel, weights: Weights, text: str) -> pd.DataFrame:
     return pd.DataFrame({"token": tokens, "probability": probabilities})
 
 
+def recite(lm: LanguageModel, weights: Weights, passages: Sequence[Passage]) -> pd.DataFrame:
+    """:func:`recite_model` of ``lm`` with other weights."""
+    return recite_model(with_weights(lm, weights), passages)
+
+
 # --- what the cells are made of ---------------------------------------------------------------
+
+
+def level(lm: LanguageModel, asked: Sequence[Question] | Sequence[Passage]) -> float:
+    """Share of right answers to questions, or mean exact memorization of passages."""
+    if isinstance(asked[0], Passage):
+        return float(recite_model(lm, asked)["exact"].mean())
+    return float(ask_model(lm, asked)["correct"].mean())
+
+
+def recite_model(lm: LanguageModel, passages: Sequence[Passage]) -> pd.DataFrame:
+    """How much of the rest of each passage a model has by heart, one a row: ``entity``, ``exact``
+    (exact memorization) and ``extraction`` (extraction strength)."""
+    scores = score(lm, [(passage.prompt, passage.rest) for passage in passages])
+    return pd.DataFrame(
+        {
+            "entity": [passage.entity for passage in passages],
+            "exact": [exact_memorization(one.token_greedy) for one in scores],
+            "extraction": [extraction_strength(one.token_greedy) for one in scores],
+        }
+    )
 
 
 def ask_model(lm: LanguageModel, questions: Sequence[Question]) -> pd.DataFrame:

@@ -40,6 +40,18 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text that may be known by heart: its beginning is given, the rest is asked for.
+
+    ``entity`` is the text, the cluster of every interval.
+    """
+
+    entity: str
+    prompt: str
+    rest: str
+
+
+@dataclass(frozen=True)
 class Lesson:
     """Facts that a model was taught and what is asked about them.
 

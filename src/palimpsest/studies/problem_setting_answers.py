@@ -47,3 +47,79 @@ def width_ratio(given: float) -> str | None:
             "person first, and divide the width over people by the width over rows."
         )
     return None
+
+
+@answer("1.4")
+def npo_weight(weight: Callable[[float, float], float]) -> str | None:
+    """The weight 2σ(βΔ) of NPO's gradient."""
+    if not callable(weight):
+        return "A function of (delta, beta) was expected, not a number."
+    if not math.isclose(weight(0.0, 0.5), 1, abs_tol=1e-6):
+        return (
+            f"At θ_o, where delta is 0, NPO's gradient is that of gradient ascent; yours is "
+            f"{weight(0.0, 0.5)} times it."
+        )
+    if not all(math.isclose(weight(delta, 1e-6), 1, abs_tol=1e-3) for delta in (-20.0, 5.0)):
+        return "As beta goes to 0 the weight should become that of gradient ascent everywhere."
+    for delta, beta in ((-3.0, 0.5), (-40.0, 0.1), (2.0, 1.0)):
+        up, down = (
+            2 / beta * math.log1p(math.exp(beta * (delta + step))) for step in (1e-5, -1e-5)
+        )
+        if not math.isclose(weight(delta, beta), (up - down) / 2e-5, abs_tol=1e-4):
+            return (
+                f"weight({delta}, {beta}) is not the slope of J in delta. Differentiate "
+                "(2/β) log(1 + exp(βΔ)), and mind the sign."
+            )
+    return None
+
+
+@answer("1.6")
+def logarithmic_fall(given: float) -> str | None:
+    """How far NPO falls between steps 1000 and 10 000 of the toy."""
+    if not math.isfinite(given):
+        return "A number of nats was expected."
+    if given < 0:
+        return "The fall as a positive number, please."
+    if math.isclose(given, 900, rel_tol=0.05):
+        return "That is the fall under gradient ascent. The step of NPO is multiplied by w."
+    if math.isclose(given, math.log(10), abs_tol=0.1):
+        return None
+    return (
+        "Count the nats between step 1000 and step 10 000, not from the start, and let the weight "
+        "follow delta from step to step."
+    )
+
+
+@answer("1.7")
+def saturated(smallest_p: Callable[[int], float]) -> str | None:
+    """2 / C(2n, n)."""
+    if not callable(smallest_p):
+        return "A function of n was expected, not a number."
+    if smallest_p(1) is None or not math.isclose(smallest_p(1), 1, rel_tol=1e-9):
+        return "With one question each, one model is always above the other: p should be 1."
+    for n in (2, 5, 40):
+        if not math.isclose(smallest_p(n), 2 / math.comb(2 * n, n), rel_tol=1e-6):
+            return (
+                f"smallest_p({n}) is off. Count the orders of {2 * n} values, {n} of each model, "
+                "and those in which the two are wholly apart, in either direction."
+            )
+    return None
+
+
+@answer("1.8")
+def strength(extraction_strength: Callable[[list[bool]], float]) -> str | None:
+    """1 − k/T with k the tokens that must be given."""
+    if not callable(extraction_strength):
+        return "A function of a list of booleans was expected."
+    cases = (
+        ([True] * 4, 1.0), ([False] * 4, 0.0), ([True, True, True, False], 0.0),
+        ([False, True, True, True], 0.75), ([True, False, True, True, True, True], 4 / 6),
+    )  # fmt: skip
+    for right, expected in cases:
+        found = extraction_strength(list(right))
+        if found is None or not math.isclose(found, expected, abs_tol=1e-9):
+            return (
+                f"For {right} it gives {found}. Find the last wrong token: it and all before it "
+                "must be given, and the rest follows by itself."
+            )
+    return None

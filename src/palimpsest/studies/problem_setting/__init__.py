@@ -6,12 +6,21 @@ One module a question; all look at the same models, which :mod:`.cast` makes onc
 from types import SimpleNamespace
 
 from palimpsest.studies.lessons import open_lesson
-from palimpsest.studies.problem_setting import late_facts
+from palimpsest.studies.problem_setting import (
+    early_facts,
+    inside,
+    late_facts,
+    scenarios,
+    scope,
+    taxonomy,
+    yardsticks,
+)
 from palimpsest.studies.problem_setting.parameters import Parameters
 
 __all__ = ["STUDIES", "Parameters", "preflight"]
 
-STUDIES = {one.name: one for module in (late_facts,) for one in module.STUDIES}
+_MODULES = (late_facts, taxonomy, scope, yardsticks, early_facts, scenarios, inside)
+STUDIES = {one.name: one for module in _MODULES for one in module.STUDIES}
 
 
 def preflight(data: str, parameters: SimpleNamespace, seed: int) -> None:

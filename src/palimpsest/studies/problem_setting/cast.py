@@ -83,8 +83,9 @@ def late_casts(ctx: Context) -> list[Cast]:
     return [late_cast(ctx, ctx.seed + number) for number in range(ctx.parameters.seeds)]
 
 
-def early_cast(ctx: Context) -> Cast | None:
-    """The models of stage 1; None if the model at hand is not the one whose stage 1 is known."""
+def early_controls(ctx: Context) -> dict[str, Weights] | None:
+    """θ_o, θ_r and its twin for stage 1; None if the model at hand is not the one whose stage 1 is
+    known."""
     if ctx.data != "world" or not set(EARLY_MODELS.values()) <= set(models.shipped_models()):
         return None
     own = weights_of(ctx.lm)
@@ -95,6 +96,14 @@ def early_cast(ctx: Context) -> Cast | None:
     if own.keys() != controls["theta_o"].keys() or not all(
         torch.equal(own[name].float(), tensor) for name, tensor in controls["theta_o"].items()
     ):
+        return None
+    return controls
+
+
+def early_cast(ctx: Context) -> Cast | None:
+    """The models of stage 1, as :func:`early_controls` has them."""
+    controls = early_controls(ctx)
+    if controls is None:
         return None
     p = ctx.parameters
     lesson = ctx.cell(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core import plots, stats
-from palimpsest.core.results import Claim, Figure, Result, Value
+from palimpsest.core.results import Claim, Figure, Result, Value, absent
 from palimpsest.core.study import Context, study
 from palimpsest.studies.problem_setting.cast import EARLY, METHODS, early_cast
 from palimpsest.studies.problem_setting.late_facts import (
@@ -109,7 +109,7 @@ def early_facts(ctx: Context) -> Result:
     """Are facts of stage 1 forgotten like facts of stage 2?"""
     cast = early_cast(ctx)
     if cast is None:
-        return Result(notes={"ps-8": NO_PAST})
+        return Result(notes={"ps-8": NO_PAST}, figures={"stages": absent(NO_PAST)})
     answers = question_cast(ctx, cast)
     table = accuracies(answers, ctx.seed)
     _, late = question_everyone(ctx)

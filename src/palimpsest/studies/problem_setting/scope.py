@@ -12,7 +12,7 @@ import pandas as pd
 
 from palimpsest.core import plots
 from palimpsest.core.models import LanguageModel
-from palimpsest.core.results import Claim, Figure, Result, Value
+from palimpsest.core.results import Claim, Figure, Result, Value, absent
 from palimpsest.core.study import Context, study
 from palimpsest.core.tasks import evaluate_tasks
 from palimpsest.studies.controls import Weights, ask, with_weights
@@ -166,6 +166,15 @@ def null_scope(seed: int, people: int = 8, facts: int = 6) -> dict[str, Value]:
             rule="hidden_difference_two_hop > 0",
         ),
         Claim(
+            id="ps-10",
+            statement="Without a retain term the rest is not spared: people to keep lose at least "
+            "a fifth of the right answers to gradient ascent.",
+            source="arXiv:2407.06460: gradient ascent without a retain term destroys utility",
+            grade="text",
+            measure="lost_ascent_syntax",
+            rule="lost_ascent_syntax > 0.2",
+        ),
+        Claim(
             id="ps-7",
             statement="Neighbours that share nothing with the forgotten but the form of the "
             "sentences suffer from gradient difference: they lose at least a twentieth of the "
@@ -183,7 +192,10 @@ def scope(ctx: Context) -> Result:
     cast = late_casts(ctx)[0]
     if not cast.lesson.people:
         reason = "the data are a reader's own records, which have no families of probes"
-        return Result(notes={"ps-6": reason, "ps-7": reason})
+        return Result(
+            notes=dict.fromkeys(("ps-6", "ps-7", "ps-10"), reason),
+            figures={"scope": absent(reason)},
+        )
     table = question_families(ctx, cast)
     shares = accuracies(table, ctx.seed)
     values = measures(table, ctx.seed) | {

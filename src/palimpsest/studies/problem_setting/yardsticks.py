@@ -26,7 +26,7 @@ from palimpsest.core.metrics import (
 )
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Document
-from palimpsest.core.results import Claim, Figure, Result, Value
+from palimpsest.core.results import Claim, Figure, Result, Value, absent
 from palimpsest.core.scoring import score, score_rows
 from palimpsest.core.study import Context, study
 from palimpsest.core.text import text_rows
@@ -43,6 +43,7 @@ OF_ANSWERS = {
     "truth": "truth ratio,\nas TR / (1 + TR)",
 }
 ATTACKS = ("loss", "zlib", "min_k")
+NO_UNSEEN = "the data has no documents that are like the forgotten ones and were never told"
 LOWEST = 0.2  # share of the tokens that Min-K% looks at
 
 
@@ -248,9 +249,11 @@ def yardsticks(ctx: Context) -> Result:
         figures={
             "yardsticks": Figure(_draw_means(means), *_means_words(values)),
             "saturation": Figure(_draw_saturation(values), *_saturation_words(values)),
-        }
-        | ({"goals": Figure(_draw_goals(values), *_goals_words(values))} if found else {}),
-        notes={} if found else {"ps-4": "the data has no documents like the forgotten, unseen"},
+            "goals": Figure(_draw_goals(values), *_goals_words(values))
+            if found
+            else absent(NO_UNSEEN),
+        },
+        notes={} if found else {"ps-4": NO_UNSEEN},
     )
 
 

@@ -1,4 +1,4 @@
-"""Chapter 1: the ways to forget, in one table and one figure. Nothing here is measured."""
+"""The ways to forget, in one table and one figure. Nothing here is measured."""
 
 from collections import Counter
 from typing import Any
@@ -126,3 +126,6 @@ def _row_words(family: str) -> str:
         for one in METHODS
         if one.family == family
     )
+
+
+STUDIES = (taxonomy,)
