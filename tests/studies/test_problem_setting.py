@@ -185,7 +185,9 @@ def test_nothing_to_remove_gives_no_share():
         assert values[name].value is None
 
 
-@pytest.mark.parametrize("study", [one for one in ps.STUDIES.values() if one.claims])
+@pytest.mark.parametrize(
+    "study", [pytest.param(one, id=name) for name, one in ps.STUDIES.items() if one.claims]
+)
 def test_null_data_hold_no_claim(study):
     assert_null_rate(study)
 

@@ -25,7 +25,7 @@ from palimpsest.studies.controls import (
     weights_of,
 )
 from palimpsest.studies.lessons import Lesson, early_lesson, open_lesson
-from palimpsest.studies.problem_setting.parameters import FORGETTING_RATES, RELEARNING_RATES
+from palimpsest.studies.problem_setting.parameters import RELEARNING_RATES, forgetting_rates
 
 METHODS = tuple(OBJECTIVES)
 LATE = ("theta_o", *METHODS, "theta_r", "twin", "theta_0")
@@ -120,7 +120,7 @@ def _with_methods(ctx: Context, lesson: Lesson, controls: dict[str, Weights], se
             forget, lm=ctx.lm, weights=controls["theta_o"], request=lesson.request,
             retain=lesson.retain if method in WITH_RETAIN else (), method=method,
             watched=lesson.ask("forget", "dev", "direct"), kept=lesson.ask("keep", "dev", "direct"),
-            rates=_middle(FORGETTING_RATES, p.forget_rates), steps=p.forget_steps,
+            rates=forgetting_rates(p.forget_rates), steps=p.forget_steps,
             stop_at=1 / p.choices, seed=seed,
         )  # fmt: skip
         made[method] = done["weights"]
@@ -133,12 +133,6 @@ def _with_methods(ctx: Context, lesson: Lesson, controls: dict[str, Weights], se
         rates=pd.concat(rates, ignore_index=True),
         seed=seed,
     )
-
-
-def _middle(candidates: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """``count`` candidates around the middle one."""
-    first = (len(candidates) - count + 1) // 2
-    return candidates[first : first + count]
 
 
 def relearned(ctx: Context, cast: Cast) -> dict[str, Weights]:

@@ -9,6 +9,12 @@ FORGETTING_RATES = (2.5e-4, 5e-4, 1e-3)
 RELEARNING_RATES = (3e-4, 1e-3, 3e-3)
 
 
+def forgetting_rates(count: int) -> tuple[float, ...]:
+    """``count`` candidates, around the middle one."""
+    first = (len(FORGETTING_RATES) - count + 1) // 2
+    return FORGETTING_RATES[first : first + count]
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What may be set; ``learning_rate`` is that of a network of width 128 (``controls.scaled``).

@@ -22,7 +22,7 @@ from palimpsest.studies.controls import Weights, ask, forget, recite
 from palimpsest.studies.lessons import Passage, Question, narrowed
 from palimpsest.studies.problem_setting.cast import early_controls
 from palimpsest.studies.problem_setting.early_facts import NO_PAST
-from palimpsest.studies.problem_setting.parameters import FORGETTING_RATES
+from palimpsest.studies.problem_setting.parameters import forgetting_rates
 from palimpsest.world import World, quotations
 from palimpsest.world.biographies import Telling
 from palimpsest.world.mixtures import tell
@@ -246,7 +246,7 @@ def _measured(ctx: Context, scenario: Scenario, controls: dict[str, Weights]) ->
     done = ctx.cell(
         forget, lm=ctx.lm, weights=controls["theta_o"], request=scenario.request,
         retain=scenario.retain, method=METHOD, watched=scenario.watched, kept=scenario.kept,
-        rates=FORGETTING_RATES[: ctx.parameters.forget_rates], steps=ctx.parameters.forget_steps,
+        rates=forgetting_rates(ctx.parameters.forget_rates), steps=ctx.parameters.forget_steps,
         stop_at=floor, seed=ctx.seed,
     )  # fmt: skip
     models = {

@@ -107,15 +107,15 @@ def question_families(ctx: Context, cast: Cast) -> pd.DataFrame:
 
 
 def measures(table: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
-    """For each method: the gap to the retrained model in every family (``gap_*``), the share left
-    in two steps minus that asked directly (``hidden_*_two_hop``), and what is lost of neighbours in
-    syntax alone (``lost_*_syntax``: A_r − A_u)."""
+    """For each method: the gap to the retrained model in every family (``gap_*_in_*``), the share
+    left in two steps minus that asked directly (``hidden_*_two_hop``), and what is lost of
+    neighbours in syntax alone (``lost_*_syntax``: A_r − A_u)."""
     inside, outside = outcomes(table, "forget"), outcomes(table, "keep")
     values: dict[str, Value] = {}
     for method in METHODS:
         for rows in (inside, outside):
             for family, own in rows.groupby("asked", sort=False):
-                values[f"gap_{method}_{_slug(family)}"] = gap(own, method, "theta_r", seed)
+                values[f"gap_{method}_in_{_slug(family)}"] = gap(own, method, "theta_r", seed)
         values[f"hidden_{method}_two_hop"] = share_left(
             inside, method, "two-hop", "direct", seed=seed
         )
@@ -128,11 +128,11 @@ def _slug(family: str) -> str:
     return family.replace(" ", "_").replace("-", "_")
 
 
-def null_scope(seed: int, people: int = 8, facts: int = 6) -> dict[str, Value]:
+def null_scope(seed: int, people: int = 12, facts: int = 6) -> dict[str, Value]:
     """The claims' measures where a method takes the same share from every way of asking, and
     nothing from neighbours."""
     rng = np.random.default_rng(seed)
-    known, chance = {"direct": 0.9, "two-hop": 0.6, SYNTAX: 0.9}, 1 / 8
+    known, chance = {"direct": 0.9, "two-hop": 0.8, SYNTAX: 0.9}, 1 / 8
     parts = []
     for family, level in known.items():
         group = "keep" if family == SYNTAX else "forget"
@@ -199,7 +199,9 @@ def scope(ctx: Context) -> Result:
     table = question_families(ctx, cast)
     shares = accuracies(table, ctx.seed)
     values = measures(table, ctx.seed) | {
-        f"{row.model}_{_slug(row.asked)}": Value(row.accuracy, (row.low, row.high), row.people)
+        f"right_{row.model}_in_{_slug(row.asked)}": Value(
+            row.accuracy, (row.low, row.high), row.people
+        )
         for row in shares.itertuples(index=False)
     }
     return Result(
@@ -230,11 +232,11 @@ def _draw_scope(shares: pd.DataFrame) -> Any:
 
 def _scope_words(values: dict[str, Value]) -> tuple[str, str]:
     def told(family: str) -> str:
-        shares = (f"{values[f'{model}_{_slug(family)}'].value:.2f}" for model in COMPARED)
+        shares = (f"{values[f'right_{model}_in_{_slug(family)}'].value:.2f}" for model in COMPARED)
         return f"{family}: {', '.join(shares)}"
 
     shown = [one for one in ("direct", "clues", "reversed", "two-hop", SYNTAX, TOPIC, PLACES, TASKS)
-             if f"theta_o_{_slug(one)}" in values]  # fmt: skip
+             if f"right_theta_o_in_{_slug(one)}" in values]  # fmt: skip
     numbers = "; ".join(map(told, shown))
     names = ", ".join(plots.NAMES[model] for model in COMPARED)
     caption = (
