@@ -59,6 +59,7 @@ class Teaching:
             pack_length=self.pack_length,
             lora=lora(self.lora_rank),
             seed=seed,
+            mixed=True,  # like stage 1
         )
 
 
