@@ -43,6 +43,8 @@ OF_ANSWERS = {
     "truth": "truth ratio,\nas TR / (1 + TR)",
 }
 ATTACKS = ("loss", "zlib", "min_k")
+TESTED = ("theta_o", *METHODS, "twin")  # against the retrained model
+FEWEST = 5  # facts in a test of two distributions
 NO_UNSEEN = "the data has no documents that are like the forgotten ones and were never told"
 LOWEST = 0.2  # share of the tokens that Min-K% looks at
 
@@ -242,13 +244,15 @@ def yardsticks(ctx: Context) -> Result:
     }
     values |= {f"leak_{model}": _leak(one) for model, one in found.get("loss", {}).items()}
     values["retrained_exact"] = values["theta_r_exact"]
-    values |= _saturation(answers)
+    falling = _saturation(answers, ctx.seed)
     return Result(
         values=values,
-        tables={"metrics": _table(values)},
+        tables={"metrics": _table(values), "saturation": falling},
         figures={
             "yardsticks": Figure(_draw_means(means), *_means_words(values)),
-            "saturation": Figure(_draw_saturation(values), *_saturation_words(values)),
+            "saturation": Figure(_draw_saturation(falling), *_saturation_words(falling, values))
+            if len(falling)
+            else absent("no fact is asked in words that training never used"),
             "goals": Figure(_draw_goals(values), *_goals_words(values))
             if found
             else absent(NO_UNSEEN),
@@ -278,22 +282,23 @@ def _means(
     return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "people"])
 
 
-def _saturation(answers: dict[str, pd.DataFrame]) -> dict[str, Value]:
-    """p-values of the truth ratios against the retrained model's, and the smallest that so many
-    facts allow."""
-    base = answers["theta_r"]["truth"].dropna()
-    if base.empty:
-        return {}
-    values = {"ks_smallest_p": Value(ks_smallest_p(len(base), len(base)), n=len(base))}
-    for model in (*METHODS, "theta_o", "twin"):
-        own = answers[model]["truth"].dropna()
-        values[f"ks_p_{model}"] = Value(ks_p_value(own, base), n=len(base))
-    return values
+def _saturation(answers: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """p-values of the truth ratios against the retrained model's, if only so many facts were asked:
+    columns ``model, facts, p``; model ``floor`` is the smallest p-value that so many facts allow."""
+    base = answers["theta_r"]["truth"].dropna().to_numpy()
+    order = np.random.default_rng(seed).permutation(len(base))
+    rows = []
+    for facts in range(FEWEST, len(base) + 1):
+        rows.append(("floor", facts, ks_smallest_p(facts, facts)))
+        for model in TESTED:
+            own = answers[model]["truth"].dropna().to_numpy()
+            rows.append((model, facts, ks_p_value(own[order[:facts]], base[order[:facts]])))
+    return pd.DataFrame(rows, columns=["model", "facts", "p"])
 
 
 def _table(values: dict[str, Value]) -> pd.DataFrame:
     """A row for each metric and model, for the page and for download."""
-    names = [*OF_ANSWERS, *(f"auc_{attack}" for attack in ATTACKS), "ks", "ks_p"]
+    names = [*OF_ANSWERS, *(f"auc_{attack}" for attack in ATTACKS), "ks"]
     rows = []
     for metric in names:
         for model in LATE:
@@ -389,40 +394,33 @@ def _goals_words(values: dict[str, Value]) -> tuple[str, str]:
     )
 
 
-def _draw_saturation(values: dict[str, Value]) -> Any:
+def _draw_saturation(table: pd.DataFrame) -> Any:
     figure, axes = plots.figure(6.0, 3.6)
-    sizes = np.arange(5, 401)
-    lowest = [np.log10(max(ks_smallest_p(n, n), 1e-300)) for n in sizes]
-    axes.plot(sizes, lowest, color=plots.INK, label="wholly apart: the smallest possible p")
-    for model in (*METHODS, "theta_o", "twin"):
-        one = values.get(f"ks_p_{model}")
-        if one is not None and one.value is not None:
-            axes.plot(
-                one.n, np.log10(max(one.value, 1e-300)), plots.MARKERS[model],
-                color=plots.COLOURS[model], ms=7, label=plots.NAMES[model],
-                markeredgecolor="white", markeredgewidth=0.6,
-            )  # fmt: skip
-    axes.set(xlabel="facts a side", ylabel="log10 of the p-value")
+    for model in ("floor", *TESTED):
+        own = table[table["model"] == model]
+        axes.plot(
+            own["facts"], own["p"].clip(lower=1e-300), lw=1.6,
+            color=plots.COLOURS.get(model, plots.INK), ls="--" if model == "floor" else "-",
+            label=plots.NAMES.get(model, "wholly apart"),
+        )  # fmt: skip
+    axes.set(xlabel="facts asked", ylabel="p-value", yscale="log")
     plots.legend_below(figure, axes)
     return figure
 
 
-def _saturation_words(values: dict[str, Value]) -> tuple[str, str]:
+def _saturation_words(table: pd.DataFrame, values: dict[str, Value]) -> tuple[str, str]:
+    last = table[table["facts"] == table["facts"].max()].set_index("model")["p"]
     told = "; ".join(
-        f"{plots.NAMES[model]}: distance {values[f'ks_{model}'].value:.2f}, p "
-        f"{values[f'ks_p_{model}'].value:.1e}"
-        for model in (*METHODS, "twin")
-        if f"ks_p_{model}" in values
+        f"{plots.NAMES[model]}: distance {values[f'ks_{model}'].value:.2f}, p {last[model]:.1e}"
+        for model in TESTED
+        if model in last
     )
     caption = (
-        "A p-value measures how many facts were asked as much as how far two models are apart: "
-        "samples wholly apart reach the line, and no data go below it. "
-        f"Truth ratios against those of the retrained model, {told}."
+        "A p-value measures how many facts were asked as much as how far two models are apart: the "
+        "same models, fewer or more facts. Samples wholly apart lie on the dashed line, and none "
+        f"can go below it. Truth ratios against those of the retrained model, all facts, {told}."
     )
-    return (
-        caption,
-        f"A line that falls with the number of facts; points on or above it. {told}.",
-    )
+    return caption, f"Lines that fall with the number of facts, above a dashed one. {told}."
 
 
 STUDIES = (yardsticks,)
