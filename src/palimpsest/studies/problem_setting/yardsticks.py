@@ -284,7 +284,7 @@ def _means(
 
 def _saturation(answers: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     """p-values of truth ratios against the retrained model's, if only so many facts were asked:
-    columns ``model, facts, p``; model ``floor`` is the smallest p-value that so many facts allow."""
+    columns ``model, facts, p``; model ``floor`` is the smallest p that so many facts allow."""
     base = answers["theta_r"]["truth"].dropna().to_numpy()
     order = np.random.default_rng(seed).permutation(len(base))
     rows = []
