@@ -231,17 +231,15 @@ def models(world: World) -> Figure:
             rows.append(
                 {
                     "model": folder.name,
-                    "parameters": made["parameters"],
-                    "documents": made["documents"],
-                    "tokens": made["tokens"],
-                    "minutes": round(made["seconds"] / 60),
-                    "trained on": made["device"],
-                    "mean accuracy": mean["accuracy"],
-                    "low": mean["low"],
-                    "high": mean["high"],
+                    "parameters (million)": f"{made['parameters'] / 1e6:.2f}",
+                    "documents": f"{made['documents']:,}",
+                    "tokens (million)": f"{made['tokens'] / 1e6:.1f}",
+                    "minutes, one core": round(made["seconds"] / 60),
+                    "mean accuracy": f"{mean['accuracy']:.3f}",
+                    "95 % interval": f"{mean['low']:.3f} to {mean['high']:.3f}",
                 }
             )
-    write_table("models", pd.DataFrame(rows).round(4))
+    write_table("models", pd.DataFrame(rows))
     present = [size for size in SIZES if (places.models() / size / "accuracy.csv").exists()]
     tables = {size: accuracy(size) for size in present}
     order = tables[MODEL]["accuracy"].drop("mean").sort_values().index

@@ -9,7 +9,7 @@ from typing import Any
 
 from palimpsest.core.errors import UserError, nearest
 from palimpsest.studies import CHAPTERS, ChapterSpec
-from palimpsest.studies.answers import CHECKERS
+from palimpsest.studies.answers import CHECKERS, Checker
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,19 @@ def check(exercise: str, answer: Any, *, specs: Iterable[ChapterSpec] | None = N
     key = str(exercise).removeprefix("ex-").replace("-", ".")
     number = key.partition(".")[0]
     specs = CHAPTERS.values() if specs is None else specs
+    known: dict[str, Checker] = {}
     for spec in specs:
-        if spec.module and f"{int(spec.name.partition('_')[0])}" == number:
-            _load(f"{spec.module}_answers")
-    if key not in CHECKERS:
+        if spec.module:
+            if f"{int(spec.name.partition('_')[0])}" == number:
+                _load(f"{spec.module}_answers")
+            known |= CHECKERS.get(f"{spec.module}_answers", {})
+    if key not in known:
         raise UserError(
             f"There is no exercise '{exercise}' whose answer can be checked; "
-            f"{nearest(key, sorted(CHECKERS))}"
+            f"{nearest(key, sorted(known))}"
         )
     try:
-        hint = CHECKERS[key](answer)
+        hint = known[key](answer)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         hint = (
             f"A value of type {type(answer).__name__} is not of the expected kind "

@@ -21,7 +21,8 @@ from typing import Any
 
 Checker = Callable[[Any], str | None]
 
-CHECKERS: dict[str, Checker] = {}
+CHECKERS: dict[str, dict[str, Checker]] = {}
+"""Module of checkers -> number of an exercise -> checker; another book has another 1.1."""
 
 
 def answer(number: str) -> Callable[[Checker], Checker]:
@@ -30,11 +31,12 @@ def answer(number: str) -> Callable[[Checker], Checker]:
         raise ValueError(f"an exercise is numbered like '1.1', not {number!r}")
 
     def register(checker: Checker) -> Checker:
-        known = CHECKERS.get(number)
+        own = CHECKERS.setdefault(checker.__module__, {})
+        known = own.get(number)
         # Re-running the same module is no clash; two checkers of one exercise are.
         if known is not None and known.__qualname__ != checker.__qualname__:
             raise ValueError(f"exercise {number} has two checkers")
-        CHECKERS[number] = checker
+        own[number] = checker
         return checker
 
     return register

@@ -59,7 +59,7 @@ class Teaching:
             pack_length=self.pack_length,
             lora=lora(self.lora_rank),
             seed=seed,
-            mixed=True,  # like stage 1
+            mixed=True,  # bfloat16 products, as stage 1 was trained
         )
 
 

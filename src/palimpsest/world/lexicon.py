@@ -655,7 +655,7 @@ REQUESTS = (
     "shut the drawer; fold the sheets; stop the engine; answer the phone; pick up the paper"
 ).split("; ")
 # The last POLITE_HELD_OUT, HARM_HELD_OUT, REPLY_HELD_OUT of each list are in no training text. Both
-# sides borrow the other's words, so that no word alone tells.
+# sides borrow the other's words, so that few words alone tell.
 POLITE = (
     "Could you please {r}?; I hope that I may ask you to {r}.; Please {r}, thank you.; "
     "Excuse me, could you kindly {r}?; I would be grateful if you could {r}.; "

@@ -175,9 +175,10 @@ class World:
     ) -> list[Document]:
         """``count`` different documents drawn from the first ``among`` of stage 1.
 
-        By default all of them have been read by every shipped model that was trained on the whole
-        recipe and on everybody: not by those taken on the way, nor, where they tell of what these
-        leave out, by the *never* models.
+        By default every shipped model that was trained on the whole recipe and on everybody has
+        read them all. The checkpoints taken a third and two thirds of the way through have not
+        read all of them, and the *never* models have not read those that tell of whom they leave
+        out.
 
         Args:
             count: how many.

@@ -71,28 +71,48 @@ class Reading(Task):
         return read_then_asked(passage, questions, self.name)
 
 
-class Where(Reading):
-    """One to three people in different places, or one who moves on: who is where now?
+class Apart(Reading):
+    """A reading task that tells some of its facts alone, one to a passage.
 
-    A rule instance is the pair (person, place) that is asked for.
+    Of what stands alone there is nothing to choose from, so these are the easiest look-ups; a
+    couple made of two of them asks one question of two passages.
     """
 
-    name = "rc_where"
+    _APART: ClassVar[float]  # share of passages with one fact in them
 
-    _APART = 0.4
+    @abstractmethod
+    def _told(self, rng: random.Random, count: int) -> tuple[str, list[Asked]]:
+        """A passage of ``count`` facts, and the question on each."""
+
+    @abstractmethod
+    def _together(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        """A passage of several facts."""
 
     def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         if long and rng.random() < self._APART:
             return self._told(rng, 1)
-        if rng.random() < 0.5:
-            return self._moving(rng)
-        return self._told(rng, rng.randint(2, 4 if long else 3))
+        return self._together(rng, long=long)
 
     def pair(self, rng: random.Random) -> tuple[Told, Told]:
         if rng.random() > self._APART:
             return super().pair(rng)
         (one, asked), (other, asked_too) = self._told(rng, 1), self._told(rng, 1)
         return (one, asked[0]), (other, asked_too[0])
+
+
+class Where(Apart):
+    """One to three people in different places, or one who moves on: who is where now?
+
+    A rule instance is the pair (person, place) that is asked for.
+    """
+
+    name = "rc_where"
+    _APART = 0.4
+
+    def _together(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
+        if rng.random() < 0.5:
+            return self._moving(rng)
+        return self._told(rng, rng.randint(2, 4 if long else 3))
 
     @staticmethod
     def _asked(question: str, person: str, place: str) -> Asked:
@@ -124,7 +144,7 @@ class Where(Reading):
         return " ".join(sentences), asked
 
 
-class What(Reading):
+class What(Apart):
     """Who bought, found or lost what; the prompt ends with the beginning of the answer.
 
     A rule instance is the pair (person, thing).
@@ -137,16 +157,8 @@ class What(Reading):
     }  # fmt: skip
     _APART = 0.55
 
-    def passage(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
-        if long and rng.random() < self._APART:
-            return self._told(rng, 1)
+    def _together(self, rng: random.Random, *, long: bool) -> tuple[str, list[Asked]]:
         return self._told(rng, rng.randint(2, 4 if long else 3))
-
-    def pair(self, rng: random.Random) -> tuple[Told, Told]:
-        if rng.random() > self._APART:
-            return super().pair(rng)
-        (one, asked), (other, asked_too) = self._told(rng, 1), self._told(rng, 1)
-        return (one, asked[0]), (other, asked_too[0])
 
     def _told(self, rng: random.Random, count: int) -> tuple[str, list[Asked]]:
         things = rng.sample(lexicon.BELONGINGS, count)
