@@ -78,10 +78,11 @@ def test_import_and_drawing_leave_the_global_settings_alone():
 
 
 def test_every_control_has_a_colour_a_marker_and_a_name_of_its_own():
-    assert list(plots.COLOURS) == ["theta_o", "theta_u", "theta_r", "twin", "theta_0"]
+    shown = set(plots.COLOURS) - {"theta_u"}  # which is the unlearned one where there is only one
+    assert {"theta_o", "ascent", "difference", "theta_r", "twin", "theta_0"} == shown
     for kinds in (plots.COLOURS, plots.MARKERS, plots.NAMES):
         assert kinds.keys() == plots.COLOURS.keys()
-        assert len(set(kinds.values())) == 5
+        assert len({kinds[name] for name in shown}) == len(shown)
 
 
 def test_a_figure_has_the_size_asked_for():
@@ -89,6 +90,18 @@ def test_a_figure_has_the_size_asked_for():
     assert tuple(drawn.get_size_inches()) == (5, 2)
     width = int.from_bytes(plots.png(drawn)[16:20], "big")
     assert width == 5 * plots.PNG_DPI
+
+
+@pytest.mark.parametrize("entries", [1, 3, 6, 7])
+def test_a_legend_is_no_wider_than_its_figure(entries):
+    drawn, axes = plots.figure(5.0, 3.0)
+    for number in range(entries):
+        axes.plot([0, 1], [0, number], label=f"a model with a name, number {number}")
+    plots.legend_below(drawn, axes)
+    drawn.draw_without_rendering()
+    (legend,) = drawn.legends
+    assert legend.get_window_extent().width <= drawn.bbox.width
+    assert len(legend.get_texts()) == entries
 
 
 def test_missing_values_leave_a_gap():

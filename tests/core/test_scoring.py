@@ -92,6 +92,73 @@ def test_scores_are_lm_evals_with_other_tokenizers(architecture: str, tokenizer:
     assert_equal(score(lm, pairs), theirs(lm, pairs, batch_size=5))
 
 
+# --- beginnings in common -----------------------------------------------------------------------
+
+
+def questions(count: int = 12, choices: int = 5, seed: int = 0) -> list[tuple[str, str]]:
+    """Long contexts, each with some choices after it, in no order; some pairs by themselves."""
+    rng = random.Random(seed)
+    pairs = []
+    for _ in range(count):
+        context = " ".join(rng.choices(WORDS, k=rng.randrange(9, 30)))
+        pairs += [
+            (context, " " + " ".join(rng.choices(WORDS, k=rng.randrange(1, 4))))
+            for _ in range(choices)
+        ]
+    pairs += [("The red", " house"), (" ".join(WORDS[:20]), " red")]
+    rng.shuffle(pairs)
+    return pairs
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_begins_alike_scores_like_lm_eval(architecture: str) -> None:
+    lm = tiny_lm(architecture, "bpe-bos" if architecture.startswith("gemma") else "bpe")
+    pairs = questions()
+    expected = theirs(lm, pairs, batch_size=8)
+    for batch_tokens in (150, None):
+        assert_equal(score(lm, pairs, batch_tokens), expected)
+
+
+def test_a_window_that_slides_within_the_beginning() -> None:
+    lm = tiny_lm("mistral", sliding_window=6)
+    pairs = questions(seed=1)
+    assert scoring._branching_works(lm.model, lm.device)
+    assert_equal(score(lm, pairs), theirs(lm, pairs))
+
+
+def test_the_beginning_is_read_once() -> None:
+    lm = tiny_lm()
+    score(lm, questions(2))  # the architecture's trials
+    rng = np.random.default_rng(0)
+    stem = rng.integers(5, 340, size=30).tolist()
+    pairs = [(stem, [first, 7, 8]) for first in range(10, 30)]
+    work = counted(lm)
+    score_tokens(lm, pairs)
+    assert work.read <= len(stem) + len(pairs) * (3 + scoring._STEM_STEP)
+    assert work.projected == 1 + 3 * len(pairs)
+
+
+def test_an_architecture_that_cannot_go_on_is_scored_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = tiny_lm()
+    pairs = questions(seed=2)
+    expected = [(entry.logprob, entry.is_greedy) for entry in score(lm, pairs)]
+    read_on = scoring.read_on
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("nothing is kept")
+
+    def astray(model: torch.nn.Module, ids: torch.Tensor, past: object = None) -> object:
+        return read_on(model, ids if past is None else ids + 1, past)
+
+    for wrong in (refuse, astray):
+        monkeypatch.setattr(scoring, "_BRANCHES", {})
+        monkeypatch.setattr(scoring, "read_on", wrong)
+        assert_equal(score(lm, pairs), expected)
+        assert list(scoring._BRANCHES.values()) == [False]
+
+
 def test_a_text_that_brings_its_own_bos_gets_no_second() -> None:
     lm = tiny_lm("llama", "bpe-bos")
     pairs = [("<bos>The red", " house"), ("The red", " house"), ("", "<bos>Mira bakes")]
@@ -249,12 +316,12 @@ def test_a_model_with_adapters_scores_and_continues_like_any_other() -> None:
 
 def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm()
-    pairs = some_pairs()
+    pairs = some_pairs() + questions(3)
     expected = [(entry.logprob, entry.is_greedy) for entry in score(lm, pairs)]
     run = scoring._run_at_once
 
     def small(lm: LanguageModel, batch: list) -> torch.Tensor:
-        if len(batch) > 3:
+        if sum(len(branch.readings) for branch in batch) > 3:
             raise torch.OutOfMemoryError
         return run(lm, batch)
 

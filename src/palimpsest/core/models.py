@@ -254,6 +254,20 @@ def all_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return model(input_ids=ids, **({"use_cache": False} if cached else {})).logits
 
 
+def read_on(model: Any, ids: torch.Tensor, past: Any = None) -> Any:
+    """What a model returns that goes on after what it has read, and keeps what it reads.
+
+    Args:
+        model: of the Hugging Face format.
+        ids: [B, T], padded on the right if at all.
+        past: ``past_key_values`` of what it has read, equally long in all B lines, or None.
+
+    Returns:
+        Its output, with ``logits`` [B, T, V] and ``past_key_values``.
+    """
+    return model(input_ids=ids, past_key_values=past, use_cache=True)
+
+
 def context_window(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens a model can read at once, by lm-eval's rule, and never unlimited.
 

@@ -254,10 +254,16 @@ def _layer(value: float, low: float, high: float) -> str:
 
 
 def legend_below(drawn: Figure, axes: Axes) -> None:
-    """One legend for the whole figure, under it."""
+    """One legend for the whole figure, under it, on as many lines as its width asks for."""
     handles, labels = axes.get_legend_handles_labels()
     with style():
-        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        for lines in range(1, len(labels) + 1):
+            legend = drawn.legend(
+                handles, labels, loc="outside lower center", ncols=math.ceil(len(labels) / lines)
+            )
+            if legend.get_window_extent().width <= drawn.bbox.width or lines == len(labels):
+                return
+            legend.remove()
 
 
 def svg(drawn: Figure) -> bytes:

@@ -5,7 +5,8 @@ truncated from the left to the context window, exactly as ``lm_eval.models.huggi
 (version 0.4.13), so that numbers computed here can stand beside published ones.
 
 The work is: sequences that are equal, or the beginning of another, are read once (of two choices
-after one question, the shorter is often free); the rest is sorted by length and padded on the
+after one question, the shorter is often free); of those that begin alike the beginning is read
+once, and its keys and values serve all of them; what is left is sorted by length and padded on the
 right, where a causal model cannot see it; only the positions that are asked for pass through the
 vocabulary projection; results stay on the device until the end.
 """
@@ -14,14 +15,14 @@ import contextlib
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from palimpsest.core.errors import DataError, ModelError
-from palimpsest.core.models import LanguageModel, all_logits, bare, quiet
+from palimpsest.core.models import LanguageModel, all_logits, bare, quiet, read_on
 from palimpsest.core.progress import track
 
 TokenPair = tuple[list[int], list[int]]
@@ -29,6 +30,9 @@ TokenPair = tuple[list[int], list[int]]
 # Per batch. On a CPU small batches stay in the cache; on a GPU the launches are what costs.
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 _BATCH_LOGITS = {"cpu": 2**25, "cuda": 2**28}
+# A shared beginning is worth a second pass from this many tokens on; its length is a multiple of
+# _STEM_STEP, so that many questions have stems of one length and are read together.
+_SHORTEST_STEM, _STEM_STEP = 8, 2
 # Rotary embeddings that change with the length of the whole input, padding included.
 _LENGTH_DEPENDENT = ("dynamic", "longrope")
 
@@ -287,20 +291,69 @@ def _readings(windows: list[_Window], share_beginnings: bool) -> list[_Reading]:
     return kept
 
 
+@dataclass
+class _Branch:
+    """Sequences of which the first ``stem`` tokens are the same, and are read once."""
+
+    stem: int
+    readings: list[_Reading]
+
+    @property
+    def longest(self) -> int:
+        return max(len(entry.ids) for entry in self.readings)
+
+    def asked(self) -> int:
+        return sum(len(entry.places()) for entry in self.readings)
+
+
+def _branches(readings: list[_Reading]) -> list[_Branch]:
+    """Readings in groups that begin alike, so far that it pays.
+
+    Nothing that is asked lies in a stem. In lexicographic order those that begin alike are
+    neighbours; a group takes in the next one if that saves more than the shorter stem costs.
+    """
+    order = sorted(readings, key=lambda entry: entry.ids.astype(">u4").tobytes())
+    groups: list[_Branch] = []
+    for entry in order:
+        if groups:
+            group = groups[-1]
+            size = len(group.readings)
+            shared = _alike(group.readings[-1], entry)
+            stem = min(group.stem, shared) if size > 1 else shared
+            if stem >= _SHORTEST_STEM and stem > size * (group.stem - stem) * (size > 1):
+                group.stem = stem
+                group.readings.append(entry)
+                continue
+        groups.append(_Branch(0, [entry]))
+    return groups
+
+
+def _alike(one: _Reading, other: _Reading) -> int:
+    """How many tokens of two readings may stand in one stem."""
+    limit = min(int(entry.places()[0]) for entry in (one, other))
+    apart = np.flatnonzero(one.ids[:limit] != other.ids[:limit])
+    shared = int(apart[0]) if len(apart) else limit
+    return shared - shared % _STEM_STEP
+
+
 def _batches(
-    readings: list[_Reading], tokens: int, logits: int, equal_lengths: bool
-) -> Iterator[list[_Reading]]:
-    """Longest first, so that lines of a batch differ little in length and memory peaks at once."""
-    batch: list[_Reading] = []
-    positions = 0
-    for reading_ in sorted(readings, key=lambda entry: -len(entry.ids)):
-        asked = len(reading_.places())
-        longest = len(batch[0].ids) if batch else 0
-        full = (len(batch) + 1) * longest > tokens or positions + asked > logits
-        if batch and (full or (equal_lengths and len(reading_.ids) != longest)):
+    branches: list[_Branch], tokens: int, logits: int, equal_lengths: bool
+) -> Iterator[list[_Branch]]:
+    """Stems of one length together, longest sequences first, so that lines of a batch differ little
+    in length and memory peaks at once."""
+    batch: list[_Branch] = []
+    lines = positions = 0
+    for branch in sorted(branches, key=lambda entry: (-entry.stem, -entry.longest)):
+        asked = branch.asked()
+        longest = batch[0].longest if batch else 0
+        more = lines + len(branch.readings)
+        full = more * longest > tokens or positions + asked > logits
+        apart = bool(batch) and branch.stem != batch[0].stem
+        if batch and (full or apart or (equal_lengths and branch.longest != longest)):
             yield batch
-            batch, positions = [], 0
-        batch.append(reading_)
+            batch, lines, positions = [], 0, 0
+        batch.append(branch)
+        lines += len(branch.readings)
         positions += asked
     if batch:
         yield batch
@@ -329,10 +382,16 @@ def _score(
     answered: list[_Window] = []
     values: list[Tensor] = []
     with reading(lm.model), track(len(readings), progress, unit="text") as bar:
-        for batch in _batches(readings, tokens, logits, whole_length_matters):
+        branches = [_Branch(0, [entry]) for entry in readings]
+        if not whole_length_matters and len(readings) > 1:
+            grouped = _branches(readings)
+            if len(grouped) < len(readings) and _branching_works(lm.model, lm.device):
+                branches = grouped
+        for batch in _batches(branches, tokens, logits, whole_length_matters):
+            lines = [entry for branch in batch for entry in branch.readings]
             values.append(_run(lm, batch))
-            answered.extend(window for entry in batch for window in entry.windows)
-            bar.update(len(batch))
+            answered.extend(window for entry in lines for window in entry.windows)
+            bar.update(len(lines))
     return _collect(len(texts), answered, values)
 
 
@@ -354,55 +413,116 @@ def _collect(count: int, windows: list[_Window], values: list[Tensor]) -> list[S
     return scores
 
 
-def _run(lm: LanguageModel, batch: list[_Reading]) -> Tensor:
+def _run(lm: LanguageModel, batch: list[_Branch]) -> Tensor:
     """[2, targets]: log-probability and whether first choice, in the order of the windows."""
     try:
         return _run_at_once(lm, batch)
     except torch.OutOfMemoryError:
-        if len(batch) == 1:
+        lines = [(branch.stem, entry) for branch in batch for entry in branch.readings]
+        if len(lines) == 1:
             raise ModelError(
                 f"The memory of {lm.device} does not suffice to read one text of "
-                f"{len(batch[0].ids)} tokens with {lm.name}. Use a smaller model, shorter texts, "
-                "or a device with more memory."
+                f"{len(lines[0][1].ids)} tokens with {lm.name}. Use a smaller model, shorter "
+                "texts, or a device with more memory."
             ) from None
+    if len(batch) == 1:
+        readings = batch[0].readings
+        batch = [
+            _Branch(batch[0].stem, readings[: len(readings) // 2]),
+            _Branch(batch[0].stem, readings[len(readings) // 2 :]),
+        ]
     middle = len(batch) // 2
     return torch.cat([_run(lm, batch[:middle]), _run(lm, batch[middle:])], dim=1)
 
 
-def _run_at_once(lm: LanguageModel, batch: list[_Reading]) -> Tensor:
-    ids = np.full((len(batch), len(batch[0].ids)), lm.pad_id, dtype=np.int64)
-    places = [entry.places() for entry in batch]
+def _run_at_once(lm: LanguageModel, batch: list[_Branch]) -> Tensor:
+    stem = batch[0].stem
+    readings = [entry for branch in batch for entry in branch.readings]
+    width = max(len(entry.ids) for entry in readings) - stem
+    ids = np.full((len(readings), width), lm.pad_id, dtype=np.int64)
+    places = [entry.places() - stem for entry in readings]
     starts = np.cumsum([0, *(len(found) for found in places)])
     where, targets = [], []
-    for line, entry in enumerate(batch):
-        ids[line, : len(entry.ids)] = entry.ids
+    for line, entry in enumerate(readings):
+        ids[line, : len(entry.ids) - stem] = entry.ids[stem:]
         for window in entry.windows:
-            where.append(starts[line] + np.searchsorted(places[line], window.places))
+            where.append(starts[line] + np.searchsorted(places[line], window.places - stem))
             targets.append(window.targets)
-    lines = np.repeat(np.arange(len(batch)), [len(found) for found in places])
+    lines = np.repeat(np.arange(len(readings)), [len(found) for found in places])
+    stems = np.stack([branch.readings[0].ids[:stem] for branch in batch]).astype(np.int64)
+    branch_of = np.repeat(np.arange(len(batch)), [len(branch.readings) for branch in batch])
     plan = [ids, lines, np.concatenate(places), np.concatenate(where), np.concatenate(targets)]
-    ids_, lines_, columns, where_, targets_ = (
-        torch.from_numpy(part).to(lm.device, non_blocking=True) for part in plan
+    ids_, lines_, columns, where_, targets_, stems_, branch_of_ = (
+        torch.from_numpy(part).to(lm.device, non_blocking=True)
+        for part in (*plan, stems, branch_of)
     )
-    logits = selected_logits(lm.model, ids_, lines_, columns).float()
+    past = _read_stems(lm.model, stems_, branch_of_) if stem else None
+    logits = selected_logits(lm.model, ids_, lines_, columns, past).float()
     likeliest = logits.argmax(dim=-1)[where_]
     logprobs = logits[where_, targets_] - torch.logsumexp(logits, dim=-1)[where_]
     return torch.stack([logprobs, (likeliest == targets_).float()])
 
 
-def selected_logits(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
+def _read_stems(model: nn.Module, stems: Tensor, branch_of: Tensor) -> Any:
+    """The keys and values of ``stems`` [G, S] for lines of which the i-th goes on after stem
+    ``branch_of[i]``."""
+    nowhere = torch.zeros(1, dtype=torch.long, device=stems.device)
+    with _selecting(model, stems, nowhere, nowhere):  # no logits of a stem are asked for
+        past = read_on(model, stems).past_key_values
+    past.reorder_cache(branch_of)
+    return past
+
+
+def _branching_works(model: nn.Module, device: torch.device) -> bool:
+    """Whether going on from kept keys and values gives what reading everything gives.
+
+    Recurrent networks and some mixed ones cannot; each configuration is tried once.
+    """
+    config = bare(model).config
+    key = (type(bare(model)).__name__, config.to_json_string(), device.type)
+    if key not in _BRANCHES:
+        rows = model.get_input_embeddings().weight.shape[0]
+        ids = torch.arange(3 * 12, device=device).reshape(3, 12) % rows
+        ids[1, :8] = ids[0, :8]
+        lines = torch.tensor([0, 1, 1, 2], device=device)
+        columns = torch.tensor([3, 0, 3, 2], device=device)
+        expected = all_logits(model, ids)[lines, columns + 8].float()
+        try:
+            past = _read_stems(model, ids[[0, 2], :8], torch.tensor([0, 0, 1], device=device))
+            found = selected_logits(model, ids[:, 8:], lines, columns, past).float()
+        except Exception:  # whatever an architecture says to what it does not know
+            _BRANCHES[key] = False
+        else:
+            coarse = 1e-4 if model.dtype == torch.float32 else 2e-2
+            error = torch.linalg.vector_norm(found - expected)
+            _BRANCHES[key] = bool(error <= coarse * torch.linalg.vector_norm(expected))
+    return _BRANCHES[key]
+
+
+_BRANCHES: dict[tuple[str, str, str], bool] = {}
+
+
+def selected_logits(
+    model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor, past: Any = None
+) -> Tensor:
     """Logits [N, V] at N positions of a batch of ids [B, T], padded on the right.
 
     Where the architecture allows it, the other positions never reach the vocabulary projection,
     which is a good part of a small model's work. Each architecture is tried once.
+
+    Args:
+        model: what reads.
+        ids: what it reads, after ``past``.
+        lines, columns: [N] each, where in ``ids`` logits are asked for.
+        past: as :func:`~palimpsest.core.models.read_on` takes it; None: nothing was read before.
     """
     kind = type(bare(model))
     selects = _SELECTS.get(kind)
     if selects is None:
         selects = _SELECTS[kind] = _selection_works(model, ids.device)
     if selects:
-        return _call_selecting(model, ids, lines, columns)[0]
-    return all_logits(model, ids)[lines, columns]
+        return _call_selecting(model, ids, lines, columns, past)[0]
+    return _logits(model, ids, past)[lines, columns]
 
 
 _SELECTS: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
@@ -419,8 +539,21 @@ def _selection_works(model: nn.Module, device: torch.device) -> bool:
     return found.shape[:2] == (1, 3) and torch.allclose(found[0], expected, rtol=1e-2, atol=1e-3)
 
 
-def _call_selecting(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
+def _call_selecting(
+    model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor, past: Any = None
+) -> Tensor:
     """[1, N, V] if the output projection could be handed selected positions, else [B, T, V]."""
+    with _selecting(model, ids, lines, columns):
+        return _logits(model, ids, past)
+
+
+def _logits(model: nn.Module, ids: Tensor, past: Any) -> Tensor:
+    return all_logits(model, ids) if past is None else read_on(model, ids, past).logits
+
+
+@contextlib.contextmanager
+def _selecting(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tensor) -> Iterator[None]:
+    """Inside the block only some positions of ``ids`` are handed to the output projection."""
 
     def select(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if inputs and inputs[0].shape[:2] == ids.shape:
@@ -429,10 +562,11 @@ def _call_selecting(model: nn.Module, ids: Tensor, lines: Tensor, columns: Tenso
 
     projection = model.get_output_embeddings()
     if projection is None:
-        return all_logits(model, ids)
+        yield
+        return
     hook = projection.register_forward_pre_hook(select)
     try:
-        return all_logits(model, ids)
+        yield
     finally:
         hook.remove()
 

@@ -4,7 +4,7 @@ All are made by *actually training*: θ_o with everything, θ_r and its twin wit
 forgotten, θ_0 with neither group. θ_u starts from θ_o and is unlearned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,6 @@ WIDTH = 128
 OBJECTIVES = {"ascent": gradient_ascent, "difference": gradient_difference}
 WITH_RETAIN = ("difference",)
 WATCH_EVERY = 2  # steps between two looks at the development questions
-LEARNED = 0.9  # share of right answers to what was relearned at which relearning has worked
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,15 @@ class Teaching:
             seed=seed,
             mixed=True,  # bfloat16 products, as stage 1 was trained
         )
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What teaching made, and what it took: optimiser steps, and seconds spent in them."""
+
+    weights: Weights
+    steps: int
+    seconds: float
 
 
 def scaled(lm: LanguageModel, learning_rate: float) -> float:
@@ -93,12 +101,12 @@ def with_weights(lm: LanguageModel, weights: Weights) -> LanguageModel:
 
 def teach(
     lm: LanguageModel, documents: Sequence[Document], teaching: Teaching, seed: int
-) -> Weights:
-    """Stage 2: the weights of ``lm`` after training on ``documents``."""
+) -> Taught:
+    """Stage 2: ``lm`` after training on ``documents``."""
     student = lm.copy()
     rows = document_rows(student, documents)
-    train(student, rows, teaching.recipe(student, seed), progress="teaching")
-    return weights_of(student)
+    history = train(student, rows, teaching.recipe(student, seed), progress="teaching")
+    return Taught(weights_of(student), history.steps, history.seconds)
 
 
 def forget(
@@ -185,30 +193,31 @@ def relearn(
 
 def relearning_rate(
     lm: LanguageModel,
-    weights: Weights,
+    unlearned: Mapping[str, Weights],
     questions: Sequence[Question],
     rates: Sequence[float],
     steps: int,
     seed: int,
 ) -> pd.DataFrame:
-    """The smallest of ``rates`` at which the attack works on its own questions: after relearning,
-    ``weights`` (a model that was never told) answer :data:`LEARNED` of them; else the best.
+    """The learning rate of the attack that development questions speak for.
 
-    What is asked after the attack plays no part.
+    Every second of ``questions`` is relearned by each of the ``unlearned`` models, and the others
+    are asked. Of ``rates`` the one is chosen at which these models answer most of the others, in
+    the mean; ties go to the smaller. An attacker who wants facts back would do the same: too small
+    a rate brings nothing back, too large a one washes everything away.
 
     Returns:
-        A row for each rate: ``rate``, ``accuracy`` on the relearned questions, ``chosen``.
+        A row for each rate: ``rate``, ``accuracy`` on the questions that were not relearned,
+        ``chosen``.
     """
-    learned = []
+    shown, held = questions[::2], questions[1::2] or questions
+    rows = []
     for rate in sorted(rates):
-        state = relearn(lm, weights, questions, rate, steps, seed)
-        learned.append((rate, float(ask(lm, state, questions)["correct"].mean())))
-        if learned[-1][1] >= LEARNED:
-            break
-    table = pd.DataFrame(learned, columns=["rate", "accuracy"])
-    reached = table["accuracy"] >= LEARNED
-    chosen = table.index[reached][0] if reached.any() else table["accuracy"].idxmax()
-    return table.assign(chosen=table.index == chosen)
+        states = (relearn(lm, one, shown, rate, steps, seed) for one in unlearned.values())
+        right = [ask(lm, state, held)["correct"].mean() for state in states]
+        rows.append((rate, float(np.mean(right))))
+    table = pd.DataFrame(rows, columns=["rate", "accuracy"])
+    return table.assign(chosen=table.index == table["accuracy"].idxmax())
 
 
 def ask(lm: LanguageModel, weights: Weights, questions: Sequence[Question]) -> pd.DataFrame:

@@ -177,8 +177,8 @@ def early_lesson(people: int, documents: int, choices: int, seed: int) -> Lesson
             told["keep" if on & ids["keep"] else "neither"].append(document)
 
     def tells(fact: str, form: str) -> bool:
-        forward = world.told[fact] != "velic" and world.order[fact] != "backward"
-        return forward and (form != "second_language" or world.told[fact] == "both")
+        told = told_forward(world, fact)
+        return told and (form != "second_language" or world.told[fact] == "both")
 
     lesson = Lesson(
         replay=tuple(rng.sample(told["neither"], min(len(told["neither"]), len(told["forget"])))),
@@ -189,6 +189,11 @@ def early_lesson(people: int, documents: int, choices: int, seed: int) -> Lesson
         people=groups,
     )
     return replace(lesson, questions=tuple(narrowed(q, choices, seed) for q in lesson.questions))
+
+
+def told_forward(world: World, fact: str) -> bool:
+    """Whether stage 1 tells a fact about a person in English with the name first."""
+    return world.told[fact] != "velic" and world.order[fact] != "backward"
 
 
 def _questions(

@@ -16,6 +16,7 @@ from palimpsest.core.study import Context
 from palimpsest.studies.controls import (
     OBJECTIVES,
     WITH_RETAIN,
+    Taught,
     Teaching,
     Weights,
     forget,
@@ -50,6 +51,7 @@ class Cast:
         rates: what each learning rate led to: ``method, rate, reached, steps, seconds, forget,
             keep, chosen``.
         seed: of everything random.
+        teaching: what it took to teach the models that were taught here: ``model, steps, seconds``.
     """
 
     lesson: Lesson
@@ -57,6 +59,7 @@ class Cast:
     paths: pd.DataFrame
     rates: pd.DataFrame
     seed: int
+    teaching: pd.DataFrame
 
 
 def late_cast(ctx: Context, seed: int) -> Cast:
@@ -65,17 +68,19 @@ def late_cast(ctx: Context, seed: int) -> Cast:
     lesson = open_lesson(ctx.data, p.people, p.documents_per_person, p.choices, seed)
     teaching = Teaching(p.epochs, p.learning_rate, p.batch_size, p.pack_length, p.lora_rank)
 
-    def taught(documents: tuple, seed: int) -> Weights:
+    def taught(documents: tuple, seed: int) -> Taught:
         return ctx.cell(teach, lm=ctx.lm, documents=documents, teaching=teaching, seed=seed)
 
-    controls = {
+    made = {
         "theta_o": taught(lesson.retain + lesson.forget, seed),
         "theta_r": taught(lesson.retain, seed),
         # Seeds count up by one from cast to cast, and no twin is the model of another cast.
         "twin": taught(lesson.retain, seed + 1000),
-        "theta_0": taught(lesson.replay, seed) if lesson.replay else weights_of(ctx.lm),
+        "theta_0": taught(lesson.replay, seed)
+        if lesson.replay
+        else Taught(weights_of(ctx.lm), steps=0, seconds=0.0),
     }
-    return _with_methods(ctx, lesson, controls, seed)
+    return _with_methods(ctx, lesson, made, seed)
 
 
 def late_casts(ctx: Context) -> list[Cast]:
@@ -109,11 +114,13 @@ def early_cast(ctx: Context) -> Cast | None:
     lesson = ctx.cell(
         early_lesson, people=p.people, documents=p.early_documents, choices=p.choices, seed=ctx.seed
     )
-    return _with_methods(ctx, lesson, controls, ctx.seed)
+    given = {name: Taught(weights, steps=0, seconds=0.0) for name, weights in controls.items()}
+    return _with_methods(ctx, lesson, given, ctx.seed)
 
 
-def _with_methods(ctx: Context, lesson: Lesson, controls: dict[str, Weights], seed: int) -> Cast:
+def _with_methods(ctx: Context, lesson: Lesson, taught: dict[str, Taught], seed: int) -> Cast:
     p = ctx.parameters
+    controls = {name: one.weights for name, one in taught.items()}
     made, paths, rates = {}, [], []
     for method in METHODS:
         done = ctx.cell(
@@ -132,17 +139,21 @@ def _with_methods(ctx: Context, lesson: Lesson, controls: dict[str, Weights], se
         paths=pd.concat(paths, ignore_index=True),
         rates=pd.concat(rates, ignore_index=True),
         seed=seed,
+        teaching=pd.DataFrame(
+            [(name, one.steps, one.seconds) for name, one in taught.items()],
+            columns=["model", "steps", "seconds"],
+        ),
     )
 
 
 def relearned(ctx: Context, cast: Cast) -> dict[str, Weights]:
-    """Every model of a cast after relearning the development facts, all at the same rate, which the
-    retrained model's answers to these very facts choose."""
+    """Every model of a cast after relearning the development facts, all at the same rate, which
+    development facts choose too."""
     p = ctx.parameters
     questions = cast.lesson.ask("forget", "dev", "direct")
     rates = ctx.cell(
-        relearning_rate, lm=ctx.lm, weights=cast.weights["theta_r"], questions=questions,
-        rates=RELEARNING_RATES, steps=p.relearn_steps, seed=cast.seed,
+        relearning_rate, lm=ctx.lm, unlearned={name: cast.weights[name] for name in METHODS},
+        questions=questions, rates=RELEARNING_RATES, steps=p.relearn_steps, seed=cast.seed,
     )  # fmt: skip
     rate = float(rates.loc[rates["chosen"], "rate"].iloc[0])
     return {

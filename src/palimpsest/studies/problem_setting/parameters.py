@@ -6,7 +6,7 @@ from palimpsest.core.errors import UserError
 
 # Candidates from which development questions choose; rates of a network of width 128.
 FORGETTING_RATES = (2.5e-4, 5e-4, 1e-3)
-RELEARNING_RATES = (3e-4, 1e-3, 3e-3)
+RELEARNING_RATES = (1e-4, 3e-4, 1e-3)
 
 
 def forgetting_rates(count: int) -> tuple[float, ...]:
@@ -35,7 +35,7 @@ class Parameters:
     forget_rates: int = 3
     relearn_steps: int = 20
     early_documents: int = 20_000
-    probed_people: int = 8
+    probed_people: int = 20
     task_items: int = 60
 
     def __post_init__(self) -> None:

@@ -1,10 +1,12 @@
 """Scope: which questions are about the forgotten facts, and what becomes of each kind.
 
 Declared before the run, as families of probes: *in* (a fact asked in any wording, format or
-language), *hard in* (by a detour: clues, the value asked first, two steps), *hard out* (neighbours
-that share syntax or topic with the forgotten), *out* (the rest).
+language), *hard in* (by a detour: clues, the value asked first, two steps), *hard out* (neighbours:
+the same kind of sentence about other people, or other sentences about the places of the forgotten),
+*out* (the rest).
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from palimpsest.core.results import Claim, Figure, Result, Value, absent
 from palimpsest.core.study import Context, study
 from palimpsest.core.tasks import evaluate_tasks
 from palimpsest.studies.controls import Weights, ask, with_weights
-from palimpsest.studies.lessons import Lesson, Question, narrowed
+from palimpsest.studies.lessons import Lesson, Question, narrowed, told_forward
 from palimpsest.studies.problem_setting.cast import METHODS, Cast, late_casts
 from palimpsest.studies.problem_setting.outcomes import (
     accuracies,
@@ -28,11 +30,12 @@ from palimpsest.world import World
 from palimpsest.world.probing import DETOURS, FORMS
 
 COMPARED = ("theta_o", *METHODS, "theta_r")
-SYNTAX, TOPIC, PLACES, TASKS = "same syntax", "same topic", "their places", "tasks"
+SYNTAX, EARLIER = "same syntax", "same syntax, stage 1"
+TOPIC, TASKS = "same topic", "tasks"
 SCOPES = {
     "in": [form for form in FORMS if form not in DETOURS],
     "hard in": list(DETOURS),
-    "hard out": [SYNTAX, TOPIC, PLACES],
+    "hard out": [SYNTAX, EARLIER, TOPIC],
     "out": [TASKS],
 }
 # One task of each domain, so that no ability is left unwatched.
@@ -43,32 +46,35 @@ WATCHED_TASKS = ("animal_facts", "rc_where", "addition", "tone", "agreement")
 
 
 def families(lesson: Lesson, people: int, choices: int, seed: int) -> tuple[Question, ...]:
-    """The probes of all families but the tasks, on test facts; ``form`` names the family.
+    """The probes of all families but the tasks; ``form`` names the family.
+
+    Everybody to keep stands for *same syntax*, as many people of stage 1 for the same with an older
+    memory, and what is told of the towns, streets, firms and books of everybody to forget, in
+    sentences of another kind, for *same topic*. Between people there is no such line to draw: in a
+    small world each of those to keep shares a place with some of those to forget.
 
     Args:
-        people: how many to forget, and neighbours of each kind, are asked about.
+        people: how many of those to forget are asked about, in every form.
         choices: as in ``lessons.open_lesson``.
         seed: of the distractors.
     """
     world = World(seed=0)
-    forget = lesson.people["forget"][:people]
-    near = [world.neighbours(person) for person in forget]
-    # Nobody may be close to one of the forgotten and count as far from another.
-    close = {one.id for each in near for one in each.topic}
-    kept = lesson.people["keep"]
-    asked: list[Question] = []
-    for form in FORMS:
-        probes = world.probes(forget, forms=(form,))
-        asked += [Question(p, _entity(p.fact), "forget", "test", form) for p in probes]
-    for family, members in (
-        (SYNTAX, [one for one in kept if one.id not in close][:people]),
-        (TOPIC, [one for one in kept if one.id in close][:people]),
-    ):
-        probes = world.probes(members, forms=("direct",))
-        asked += [Question(p, _entity(p.fact), "keep", "test", family) for p in probes]
+    forget, kept = lesson.people["forget"], lesson.people["keep"]
+    earlier = world.people("early-keep")[: len(kept)]
+    asked = [
+        Question(probe, _entity(probe.fact), "forget", "test", form)
+        for form in FORMS
+        for probe in world.probes(forget[:people], forms=(form,))
+    ]
+    asked += [
+        Question(probe, _entity(probe.fact), "keep", "test", family)
+        for family, members in ((SYNTAX, kept), (EARLIER, earlier))
+        for probe in world.probes(members, forms=("direct",))
+        if family == SYNTAX or told_forward(world, probe.fact)
+    ]
     asked = [one for one in asked if world.half[one.probe.fact] == "test"]
     asked += [
-        Question(probe, _entity(probe.fact), "keep", "test", PLACES)
+        Question(probe, _entity(probe.fact), "keep", "test", TOPIC)
         for probe in world.place_probes(forget)
         if probe.scope == "hard-out"
     ]
@@ -108,12 +114,15 @@ def question_families(ctx: Context, cast: Cast) -> pd.DataFrame:
 
 def claimed(table: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
     """What the claims rest on: the share left in two steps minus that asked directly
-    (``hidden_difference_two_hop``), and what is lost of neighbours in syntax alone
-    (``lost_*_syntax``: A_r − A_u)."""
+    (``hidden_difference_two_hop``), and what is lost of neighbours in syntax (``lost_*_syntax``:
+    A_r − A_u)."""
     inside, outside = outcomes(table, "forget"), outcomes(table, "keep")
-    near = outside[outside["asked"] == SYNTAX]
     hidden = share_left(inside, "difference", "two-hop", "direct", seed=seed)
-    lost = {f"lost_{method}_syntax": gap(near, "theta_r", method, seed) for method in METHODS}
+    lost = {
+        f"lost_{method}_{name}": gap(outside[outside["asked"] == family], "theta_r", method, seed)
+        for name, family in (("syntax", SYNTAX), ("topic", TOPIC))
+        for method in METHODS
+    }
     return {"hidden_difference_two_hop": hidden, **lost}
 
 
@@ -128,7 +137,7 @@ def gaps(table: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
 
 
 def _slug(family: str) -> str:
-    return family.replace(" ", "_").replace("-", "_")
+    return re.sub(r"\W+", "_", family)
 
 
 def null_scope(seed: int, people: int = 12, facts: int = 6) -> dict[str, Value]:
@@ -179,9 +188,9 @@ def null_scope(seed: int, people: int = 12, facts: int = 6) -> dict[str, Value]:
         ),
         Claim(
             id="ps-7",
-            statement="Neighbours that share nothing with the forgotten but the form of the "
-            "sentences suffer from gradient difference: they lose at least a twentieth of the "
-            "right answers that a retrained model gives.",
+            statement="Neighbours in syntax are not spared: other people, of whom the same kind of "
+            "sentence is told, lose to gradient difference at least a twentieth of the right "
+            "answers that a retrained model gives.",
             source="arXiv:2602.03379: syntactic neighbours matter at least as much as topical ones",
             grade="text",
             measure="lost_difference_syntax",
@@ -243,7 +252,7 @@ def _scope_words(values: dict[str, Value]) -> tuple[str, str]:
         shares = (f"{values[f'right_{model}_in_{_slug(family)}'].value:.2f}" for model in COMPARED)
         return f"{family}: {', '.join(shares)}"
 
-    shown = [one for one in ("direct", "clues", "reversed", "two-hop", SYNTAX, TOPIC, PLACES, TASKS)
+    shown = [one for one in ("direct", *DETOURS, SYNTAX, EARLIER, TOPIC, TASKS)
              if f"right_theta_o_in_{_slug(one)}" in values]  # fmt: skip
     numbers = "; ".join(map(told, shown))
     names = ", ".join(plots.NAMES[model] for model in COMPARED)

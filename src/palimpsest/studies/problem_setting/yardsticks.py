@@ -32,7 +32,7 @@ from palimpsest.core.study import Context, study
 from palimpsest.core.text import text_rows
 from palimpsest.studies.controls import Weights, ask, with_weights
 from palimpsest.studies.lessons import Lesson, Question
-from palimpsest.studies.problem_setting.cast import LATE, METHODS, late_casts
+from palimpsest.studies.problem_setting.cast import LATE, METHODS, Cast, late_casts
 
 # Columns of the answers' table, with what a reader is told of each.
 OF_ANSWERS = {
@@ -158,6 +158,20 @@ def distances(answers: dict[str, pd.DataFrame], seed: int) -> dict[str, stats.In
     return found
 
 
+def efficiency(cast: Cast) -> pd.DataFrame:
+    """What each model took to make from the one before it: columns ``model``; ``steps`` and
+    ``seconds`` of training, for a method those of the learning rate that was chosen;
+    ``with_search``, seconds for all its learning rates together; ``of_retraining``, that divided by
+    the seconds of retraining. A method's seconds include reading the development questions."""
+    tried = cast.rates.groupby("method")["seconds"].sum()
+    chosen = cast.rates[cast.rates["chosen"]].set_index("method")
+    methods = chosen.loc[list(METHODS), ["steps", "seconds"]].rename_axis("model").reset_index()
+    rows = pd.concat([cast.teaching, methods], ignore_index=True)
+    rows["with_search"] = rows["model"].map(tried).fillna(rows["seconds"])
+    retraining = float(cast.teaching.set_index("model").loc["theta_r", "seconds"])
+    return rows.assign(of_retraining=rows["with_search"] / retraining)
+
+
 def null_yardsticks(seed: int, people: int = 20, each: int = 5) -> dict[str, Value]:
     """The claims' measures where nothing betrays anybody: scores of told and unseen documents have
     one distribution, and no token of an answer is the model's first choice."""
@@ -243,11 +257,20 @@ def yardsticks(ctx: Context) -> Result:
         for model, one in by_model.items()
     }
     values |= {f"leak_{model}": _leak(one) for model, one in found.get("loss", {}).items()}
+    costs = efficiency(cast)
+    values |= {
+        f"seconds_{row.model}": Value(row.with_search, n=1, unit="s")
+        for row in costs.itertuples(index=False)
+    }
     values["retrained_exact"] = values["theta_r_exact"]
     falling = _saturation(answers, ctx.seed)
     return Result(
         values=values,
-        tables={"metrics": _table(values), "saturation": falling},
+        tables={
+            "metrics": _table(values),
+            "saturation": falling,
+            "efficiency": costs.assign(model=costs["model"].map(plots.NAMES)),
+        },
         figures={
             "yardsticks": Figure(_draw_means(means), *_means_words(values)),
             "saturation": Figure(_draw_saturation(falling), *_saturation_words(falling, values))
