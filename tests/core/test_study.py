@@ -90,3 +90,16 @@ def test_a_study_states_its_question_and_returns_a_result(context):
 
     with pytest.raises(TypeError, match="returned NoneType"):
         forgets(context)
+
+
+def test_once_is_made_once_a_context(context):
+    calls = []
+
+    def make(ctx, number):
+        assert ctx is context
+        calls.append(number)
+        return [number]
+
+    assert context.once(make, 1) is context.once(make, 1)
+    assert context.once(make, 2) == [2]
+    assert calls == [1, 2]

@@ -13,7 +13,7 @@ are kept in the cache, so that a run that was stopped goes on where it was.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,15 @@ class Context:
     data: str
     cache: Cache
     progress: Callable[[str], None]
+    _made: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+        """``function(self, *arguments)``, made once and kept in memory as long as the context is:
+        for what several studies of a chapter look at. The arguments must be hashable."""
+        key = (function, *arguments)
+        if key not in self._made:
+            self._made[key] = function(self, *arguments)
+        return self._made[key]
 
     def cell(self, function: Callable[..., Any], /, **inputs: Any) -> Any:
         """``function(**inputs)``, from the cache if everything that makes the value is unchanged.

@@ -85,7 +85,7 @@ def late_cast(ctx: Context, seed: int) -> Cast:
 
 def late_casts(ctx: Context) -> list[Cast]:
     """One cast for each of the run's seeds."""
-    return [late_cast(ctx, ctx.seed + number) for number in range(ctx.parameters.seeds)]
+    return [ctx.once(late_cast, ctx.seed + number) for number in range(ctx.parameters.seeds)]
 
 
 def early_controls(ctx: Context) -> dict[str, Weights] | None:
@@ -107,7 +107,7 @@ def early_controls(ctx: Context) -> dict[str, Weights] | None:
 
 def early_cast(ctx: Context) -> Cast | None:
     """The models of stage 1, as :func:`early_controls` has them."""
-    controls = early_controls(ctx)
+    controls = ctx.once(early_controls)
     if controls is None:
         return None
     p = ctx.parameters

@@ -107,7 +107,7 @@ def null_early(seed: int, people: int = 16, facts: int = 4) -> dict[str, Value]:
 )
 def early_facts(ctx: Context) -> Result:
     """Are facts of stage 1 forgotten like facts of stage 2?"""
-    cast = early_cast(ctx)
+    cast = ctx.once(early_cast)
     if cast is None:
         return Result(notes={"ps-8": NO_PAST}, figures={"stages": absent(NO_PAST)})
     answers = question_cast(ctx, cast)

@@ -56,7 +56,12 @@ def question_cast(ctx: Context, cast: Cast) -> pd.DataFrame:
 def question_everyone(ctx: Context) -> tuple[list[Cast], pd.DataFrame]:
     """The casts of all seeds and their answers."""
     casts = late_casts(ctx)
-    return casts, pd.concat([question_cast(ctx, cast) for cast in casts], ignore_index=True)
+    parts = [ctx.once(_late_answers, number) for number in range(len(casts))]
+    return casts, pd.concat(parts, ignore_index=True)
+
+
+def _late_answers(ctx: Context, number: int) -> pd.DataFrame:
+    return question_cast(ctx, late_casts(ctx)[number])
 
 
 # --- what is measured -------------------------------------------------------------------------

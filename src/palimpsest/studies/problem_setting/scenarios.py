@@ -199,7 +199,7 @@ def _question(probe: Probe, group: str, choices: int) -> Question:
 @study()
 def scenarios(ctx: Context) -> Result:
     """What does success mean for copyright, for privacy and for harm, and is it reached?"""
-    controls = early_controls(ctx)
+    controls = ctx.once(early_controls)
     if controls is None:
         return Result(figures={"scenarios": absent(NO_PAST)})
     world = World(seed=0)
