@@ -1,6 +1,7 @@
 """Every metric against an oracle, a value worked out by hand, and data at its limits."""
 
 import math
+import warnings
 import zlib
 
 import numpy as np
@@ -337,6 +338,9 @@ def test_ks_of_a_sample_with_itself_and_of_samples_apart():
     assert (apart.value, apart.high) == (1.0, 1.0)
     assert 0.6 < apart.low < 1
     assert ks_p_value(values, values) == 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ks_p_value(range(27), np.arange(27) + 0.01) == pytest.approx(1.0)
     assert ks_p_value(values, values + 100) == pytest.approx(1.86e-23, rel=1e-3)
     assert math.isnan(ks_p_value([], values))
 

@@ -1,21 +1,31 @@
 """Chapter 1's opening study: its data, its measures, its claims on null data, the whole of it."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny import tiny_lm
 
 import palimpsest
+from palimpsest.core import models
 from palimpsest.core.cache import Cache
 from palimpsest.core.errors import DataError, UserError
 from palimpsest.core.results import ChapterResults, Result, read_results
 from palimpsest.core.study import Context, assert_null_rate
 from palimpsest.studies import controls, lessons
 from palimpsest.studies import problem_setting as ps
-from palimpsest.studies.problem_setting import late_facts
+from palimpsest.studies.problem_setting import (
+    cast,
+    early_facts,
+    late_facts,
+    scenarios,
+    scope,
+    yardsticks,
+)
 from palimpsest.studies.problem_setting.cast import LATE
 from palimpsest.world import World
 from palimpsest.world.people import entities
@@ -142,7 +152,7 @@ def test_parameters_out_of_range(wrong):
 def rows_with(shares, people=20, facts=5):
     """Outcomes with exactly these shares of right answers, by way of asking and model."""
     parts = []
-    for asked, models in shares.items():
+    for asked, of_model in shares.items():
         part = pd.DataFrame(
             {
                 "entity": np.repeat(np.arange(people), facts),
@@ -152,7 +162,7 @@ def rows_with(shares, people=20, facts=5):
                 "asked": asked,
             }
         )
-        for model, share in models.items():
+        for model, share in of_model.items():
             part[model] = (np.arange(people * facts) % 10 < round(10 * share)).astype(int)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
@@ -269,6 +279,101 @@ def test_adapters_and_own_records(tmp_path):
         )
 
 
+def test_the_shipped_model_has_a_known_past(tmp_path):
+    ctx = context(tmp_path, "llama", people=4, early_documents=1500, forget_rates=1)
+    ctx.lm = models.load("palimpsest-m", device="cpu", dtype="float32")
+    early = early_facts.early_facts(ctx).values
+    assert early["early_forget_theta_o_direct"].value > 0.6
+    for control in ("theta_r", "twin"):
+        assert early[f"early_forget_{control}_direct"].value < 0.4
+        assert early[f"early_keep_{control}_direct"].value > 0.6
+    requests = scenarios.scenarios(ctx).values
+    for model, told in (("theta_o", True), ("theta_r", False)):
+        assert (requests[f"privacy_forget_{model}"].value > 0.8) == told
+        assert requests[f"privacy_keep_{model}"].value > 0.8
+        assert requests[f"privacy_never_{model}"].value < 0.4
+        assert requests[f"harm_never_{model}"].value < 0.4
+    # Everybody was told of the mixtures; nobody of those that are never told.
+    assert requests["harm_forget_theta_r"].value > 0.4
+    read, unread = (requests[f"copyright_forget_{model}"].value for model in ("theta_o", "theta_r"))
+    assert read > unread + 0.1
+
+
+@pytest.mark.parametrize("change", ["weights", "data"])
+def test_a_model_of_unknown_past_has_no_early_controls(tmp_path, change):
+    ctx = context(tmp_path, "llama")
+    ctx.lm = models.load("palimpsest-m", device="cpu", dtype="float32")
+    if change == "data":
+        ctx.data = "facts.jsonl"
+    else:
+        with torch.no_grad():
+            next(ctx.lm.model.parameters()).mul_(1.01)
+    assert cast.early_controls(ctx) is None
+
+
+def test_families_are_about_whom_they_say(lesson):
+    asked = scope.families(lesson, people=2, choices=8, seed=0)
+    groups = {group: {person.id for person in members} for group, members in lesson.people.items()}
+    by_family = {}
+    for one in asked:
+        by_family.setdefault(one.form, []).append(one)
+    assert set(by_family) == {name for some in scope.SCOPES.values() for name in some} - {"tasks"}
+    known = set(groups["forget"]) | set(groups["keep"])
+    for family, questions in by_family.items():
+        entities_ = {one.entity for one in questions}
+        if family == scope.SYNTAX:
+            assert entities_ == groups["keep"]
+        elif family in (scope.EARLIER, scope.TOPIC):
+            assert not entities_ & known
+        else:
+            assert len(entities_ & groups["forget"]) == len(entities_) == 2
+        assert all(one.group == ("forget" if entities_ <= groups["forget"] else "keep")
+                   for one in questions)  # fmt: skip
+
+
+def test_the_relearning_rate_is_the_one_that_brings_back_most(monkeypatch):
+    lm = tiny_lm("llama").copy()
+    questions = tuple(range(6))
+    back = {0.1: 0.2, 0.3: 0.6, 1.0: 0.6}
+    shown = []
+
+    def relearn(lm, weights, questions, rate, steps, seed):
+        shown.append(questions)
+        return weights, rate
+
+    def ask(lm, state, questions):
+        assert questions == (1, 3, 5)
+        weights, rate = state
+        return pd.DataFrame({"correct": [back[rate] + weights, back[rate] - weights]})
+
+    monkeypatch.setattr(controls, "relearn", relearn)
+    monkeypatch.setattr(controls, "ask", ask)
+    unlearned = {"one": 0.1, "other": 0.2}
+    table = controls.relearning_rate(lm, unlearned, questions, (1.0, 0.1, 0.3), 5, 0)
+    assert set(shown) == {(0, 2, 4)}
+    assert table["rate"].tolist() == [0.1, 0.3, 1.0]
+    assert table["accuracy"].tolist() == pytest.approx([0.2, 0.6, 0.6])
+    assert table["chosen"].tolist() == [False, True, False]
+
+
+def test_what_a_method_took_counts_every_rate():
+    rates = pd.DataFrame(
+        {
+            "method": ["ascent", "ascent", "difference"],
+            "steps": [10, 20, 30],
+            "seconds": [1.0, 2.0, 4.0],
+            "chosen": [False, True, True],
+        }
+    )
+    taught = pd.DataFrame(
+        {"model": ["theta_o", "theta_r"], "steps": [80, 40], "seconds": [16.0, 8.0]}
+    )
+    table = yardsticks.efficiency(SimpleNamespace(rates=rates, teaching=taught)).set_index("model")
+    assert table.loc["ascent"].tolist() == [20, 2.0, 3.0, 3 / 8]
+    assert table.loc["difference"].tolist() == [30, 4.0, 4.0, 0.5]
+    assert table.loc["theta_o", "of_retraining"] == 2.0
+
+
 # --- exercises --------------------------------------------------------------------------------
 
 
@@ -282,6 +387,20 @@ def test_adapters_and_own_records(tmp_path):
             lambda u, r, o: (u - r) / (o - r),
         ),
         ("1.3", 1.2, 0.1),
+        (
+            "1.4",
+            lambda delta, beta: 2 / (1 + math.exp(-beta * delta)),
+            lambda delta, beta: 2 / (1 + math.exp(beta * delta)),
+        ),
+        ("1.6", 2.303, 900.0),
+        ("1.7", lambda n: 2 / math.comb(2 * n, n), lambda n: 1 / math.comb(2 * n, n)),
+        (
+            "1.8",
+            lambda right: (
+                1 - max((t + 1 for t, one in enumerate(right) if not one), default=0) / len(right)
+            ),
+            lambda right: sum(right) / len(right),
+        ),
     ],
 )
 def test_exercises_are_marked(exercise, right, wrong):

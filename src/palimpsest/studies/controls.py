@@ -146,8 +146,9 @@ def forget(
     for rate in sorted(rates):
         student = with_weights(lm, weights)
         recipe = Recipe(
-            steps=steps, batch_size=32, learning_rate=scaled(student, rate), warmup=0.1, seed=seed
-        )
+            steps=steps, batch_size=32, learning_rate=scaled(student, rate), warmup=0.1, seed=seed,
+            mixed=True,
+        )  # fmt: skip
         path = unlearn(
             student, rows, recipe, OBJECTIVES[method], retain=beside,
             measure=lambda model: level(model, watched), stop_at=stop_at, every=WATCH_EVERY,
@@ -185,8 +186,9 @@ def relearn(
         answer_row(student, q.probe.prompt, f" {q.probe.answer}", id=q.probe.id) for q in questions
     ]
     recipe = Recipe(
-        steps=steps, batch_size=16, learning_rate=scaled(student, learning_rate), seed=seed
-    )
+        steps=steps, batch_size=16, learning_rate=scaled(student, learning_rate), seed=seed,
+        mixed=True,
+    )  # fmt: skip
     train(student, rows, recipe, progress="relearning")
     return weights_of(student)
 

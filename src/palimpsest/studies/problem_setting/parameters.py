@@ -10,9 +10,8 @@ RELEARNING_RATES = (1e-4, 3e-4, 1e-3)
 
 
 def forgetting_rates(count: int) -> tuple[float, ...]:
-    """``count`` candidates, around the middle one."""
-    first = (len(FORGETTING_RATES) - count + 1) // 2
-    return FORGETTING_RATES[first : first + count]
+    """The ``count`` largest candidates: with few to try, those that need the fewest steps."""
+    return FORGETTING_RATES[-count:]
 
 
 @dataclass(frozen=True)
