@@ -14,6 +14,7 @@ import palimpsest
 from palimpsest.core import models
 from palimpsest.core.cache import Cache
 from palimpsest.core.errors import DataError, UserError
+from palimpsest.core.inside import depth_score
 from palimpsest.core.results import ChapterResults, Result, read_results
 from palimpsest.core.study import Context, assert_null_rate
 from palimpsest.studies import controls, lessons
@@ -377,6 +378,11 @@ def test_what_a_method_took_counts_every_rate():
 # --- exercises --------------------------------------------------------------------------------
 
 
+def one_depth(unlearned, retrained):
+    score = depth_score(np.array([unlearned]), np.array([retrained]))[0]
+    return None if np.isnan(score) else float(score)
+
+
 @pytest.mark.parametrize(
     ("exercise", "right", "wrong"),
     [
@@ -392,6 +398,7 @@ def test_what_a_method_took_counts_every_rate():
             lambda delta, beta: 2 / (1 + math.exp(-beta * delta)),
             lambda delta, beta: 2 / (1 + math.exp(beta * delta)),
         ),
+        ("1.5", ("output", 0.5, "no"), ("output", 0.03, "no")),
         ("1.6", 2.303, 900.0),
         ("1.7", lambda n: 2 / math.comb(2 * n, n), lambda n: 1 / math.comb(2 * n, n)),
         (
@@ -401,6 +408,7 @@ def test_what_a_method_took_counts_every_rate():
             ),
             lambda right: sum(right) / len(right),
         ),
+        ("1.10", one_depth, lambda u, r: one_depth(u, r) and min(1, sum(u) / sum(r))),
     ],
 )
 def test_exercises_are_marked(exercise, right, wrong):

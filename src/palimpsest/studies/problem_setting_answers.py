@@ -73,6 +73,25 @@ def npo_weight(weight: Callable[[float, float], float]) -> str | None:
     return None
 
 
+@answer("1.5")
+def verdicts(given: tuple[str, float, str]) -> str | None:
+    """What was changed, the AUC to aim at, and whether two methods may be compared."""
+    if not isinstance(given, (tuple, list)) or len(given) != 3:
+        return "Three things were expected: a word, a number, and 'yes' or 'no'."
+    changed, target, comparable = given
+    if str(changed).strip().lower() not in ("data", "weights", "output"):
+        return "The first is one of 'data', 'weights', 'output'."
+    if str(changed).strip().lower() != "output":
+        return "Which file on disk would be another one after that method?"
+    if not isinstance(target, (int, float)) or not 0 <= target <= 1:
+        return "The second is an AUC, between 0 and 1."
+    if abs(target - 0.5) > 0.05:
+        return "An AUC far from one half tells members from others, on whichever side it lies."
+    if str(comparable).strip().lower() != "no":
+        return "Whoever holds the weights asks without the classifier."
+    return None
+
+
 @answer("1.6")
 def logarithmic_fall(given: float) -> str | None:
     """How far NPO falls between steps 1000 and 10 000 of the toy."""
@@ -121,5 +140,29 @@ def strength(extraction_strength: Callable[[list[bool]], float]) -> str | None:
             return (
                 f"For {right} it gives {found}. Find the last wrong token: it and all before it "
                 "must be given, and the rest follows by itself."
+            )
+    return None
+
+
+@answer("1.10")
+def depth_score(score: Callable[[list[float], list[float]], float | None]) -> str | None:
+    """The unlearning depth score of one fact, from its losses by block."""
+    if not callable(score):
+        return "A function of two lists of losses, one number a block, was expected."
+    if score([0.5, 0.5], [0.01, -0.2]) is not None:
+        return "Where retraining costs more than 0.05 nats in no block, return None."
+    retrained = [0.02, 0.4, 1.0, 2.6]
+    for unlearned, expected in (
+        (retrained, 1.0),
+        ([0.0, 0.0, 0.0, 0.0], 0.0),
+        ([9.0, 9.0, 9.0, 9.0], 1.0),
+        ([0.0, 0.4, 0.5, -1.0], 0.9 / 4.0),
+        ([5.0, 0.1, 0.1, 9.0], 2.8 / 4.0),
+    ):
+        found = score(list(unlearned), list(retrained))
+        if found is None or not math.isclose(found, expected, abs_tol=1e-9):
+            return (
+                f"For losses {unlearned} beside {retrained} it gives {found}. Clip block by block, "
+                "before the sum, and leave out the blocks that do not count, above and below."
             )
     return None
