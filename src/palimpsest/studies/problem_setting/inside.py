@@ -176,6 +176,8 @@ def _by_depth(lost: dict[str, np.ndarray], entities: np.ndarray, seed: int) -> p
 
 
 def _draw_lens(curves: pd.DataFrame) -> Any:
+    # Before the first block nothing is computed; its very low values would flatten all others.
+    curves = curves[curves["depth"] > 0]
     figure, axes = plots.figure(6.0, 3.6)
     for model in SHOWN:
         own = curves[curves["model"] == model]
