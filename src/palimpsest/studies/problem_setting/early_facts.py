@@ -168,12 +168,12 @@ def _stages_words(both: pd.DataFrame) -> tuple[str, str]:
             f"{shares[stage, model, 'relearned']:.2f} after relearning"
             for model in (*METHODS, "theta_r")
         )
-        return f"{STAGES[stage]}: {'; '.join(parts)}"
+        return f"{STAGES[stage]}: {', '.join(parts)}"
 
-    numbers = ". ".join(told(stage) for stage in STAGES)
+    numbers = "; ".join(told(stage) for stage in STAGES)
     caption = (
         "The same methods on facts of two ages. Share of right answers to direct questions on the "
-        f"people to forget. {numbers}. Bars are 95 % intervals over people."
+        f"people to forget, {numbers}. Bars are 95 % intervals over people."
     )
     return caption, f"Two panels of dots with intervals, a row for each way of asking. {numbers}."
 

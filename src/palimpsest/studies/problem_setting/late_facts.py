@@ -167,9 +167,9 @@ def one_person(ctx: Context) -> Result:
 
 
 def _sentence_about(lesson: Lesson, name: str) -> str:
-    """The first document of the request that tells of somebody."""
+    """The document of the request that tells most facts about somebody; the first of equals."""
     facts = {q.probe.fact for q in lesson.questions if q.entity == name}
-    return next(one.text for one in lesson.request if facts & set(one.facts))
+    return max(lesson.request, key=lambda one: len(facts & set(one.facts))).text
 
 
 def _said(person: pd.DataFrame) -> pd.DataFrame:

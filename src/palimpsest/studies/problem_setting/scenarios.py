@@ -293,8 +293,8 @@ def _words(values: dict[str, Value]) -> tuple[str, str]:
     caption = (
         "Three requests, three marks. Copyright: no more by heart than the retrained model. "
         "Privacy: neither nearer nor further than it. Harm: guessing, as of what was never told; "
-        f"the retrained model was told of the mixtures and is no mark there. {numbers}. Bars are "
-        "95 % intervals over passages, people or mixtures."
+        "the retrained model was told of the mixtures and is no mark there. In numbers, "
+        f"{numbers}. Bars are 95 % intervals over passages, people or mixtures."
     )
     return caption, f"Three panels of dots with intervals, three models each. {numbers}."
 

@@ -372,7 +372,7 @@ def _means_words(values: dict[str, Value]) -> tuple[str, str]:
     numbers = "; ".join(told(model) for model in (*METHODS, "theta_r"))
     caption = (
         "No yardstick has a zero that means forgotten: the retrained model is the mark, grey its "
-        f"interval. {numbers}. Means over facts with 95 % intervals over people."
+        f"interval. Means over facts, {numbers}. Bars are 95 % intervals over people."
     )
     return (
         caption,
@@ -408,8 +408,8 @@ def _goals_words(values: dict[str, Value]) -> tuple[str, str]:
     )
     caption = (
         "Two goals in one plane. Capability removal asks how far left a model stands, influence "
-        f"erasure how near to the retrained one, at an AUC of one half (dashed). {told}. Bars are "
-        "95 % intervals over people."
+        "erasure how near to the retrained one, at an AUC of one half (dashed). In numbers, "
+        f"{told}. Bars are 95 % intervals over people."
     )
     return caption, (
         "Points in a plane of share of right answers (across) and membership AUC (up), with "
