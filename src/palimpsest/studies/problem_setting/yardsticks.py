@@ -183,7 +183,7 @@ def null_yardsticks(seed: int, people: int = 20, each: int = 5) -> dict[str, Val
     )
     exact = stats.cluster_bootstrap(np.zeros(people * each), np.repeat(range(people), each))
     return {
-        "leak_ascent": _leak(areas({"ascent": table}, "loss", seed)["ascent"]),
+        "leak_difference": _leak(areas({"difference": table}, "loss", seed)["difference"]),
         "retrained_exact": Value.of(exact, "share"),
     }
 
@@ -200,13 +200,13 @@ def _leak(area: stats.Interval) -> Value:
         Claim(
             id="ps-4",
             statement="Answers at chance do not mean that nothing is betrayed: after gradient "
-            "ascent down to guessing, a membership test tells the forgotten documents from unseen "
-            "ones with an AUC at least 0.1 away from one half, in either direction.",
+            "difference down to guessing, a membership test tells the forgotten documents from "
+            "unseen ones with an AUC at least 0.1 away from one half, in either direction.",
             source="arXiv:2506.12618: gradient difference scores 0.97 on memorization and 0.003 on "
             "privacy",
             grade="text",
-            measure="leak_ascent",
-            rule="leak_ascent > 0.1",
+            measure="leak_difference",
+            rule="leak_difference > 0.1",
         ),
         Claim(
             id="ps-5",
