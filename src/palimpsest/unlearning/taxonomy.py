@@ -80,7 +80,7 @@ METHODS = (
         r"\theta_r = \mathcal{A}(D \setminus D_f)",
         ("retain data", "training from the start"),
         "liu2024rethinking",
-        "text",
+        "known",
     ),
     Method(
         "SISA",
@@ -90,7 +90,7 @@ METHODS = (
         r"\theta_i = \mathcal{A}(D_i \setminus D_f)",
         ("retain data", "training from the start", "foresight"),
         "arXiv:1912.03817",
-        "code",
+        "known",
     ),
     Method(
         "adapter per shard",
@@ -221,7 +221,7 @@ METHODS = (
         r"\max_{\Vert \delta \Vert \leq \epsilon} J(\theta; h + \delta)",
         ("retain data",),
         "arXiv:2407.15549",
-        "code",
+        "known",
     ),
     # --- localised: some weights only, or one chosen step -------------------------------------
     Method(
@@ -302,7 +302,7 @@ METHODS = (
         r"C = \mathbb{E}[k k^{\top}]",
         ("replacement answers",),
         "arXiv:2309.17410",
-        "code",
+        "known",
     ),
     Method(
         "many edits (MEMIT)",
@@ -311,7 +311,7 @@ METHODS = (
         r"W' = W + R K^{\top} (C + K K^{\top})^{-1}, \quad R = V^{*} - W K",
         ("replacement answers",),
         "arXiv:2309.17410",
-        "code",
+        "known",
     ),
     # --- prevention: never learn it -----------------------------------------------------------
     Method(

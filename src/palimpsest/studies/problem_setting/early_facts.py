@@ -94,8 +94,8 @@ def null_early(seed: int, people: int = 16, facts: int = 4) -> dict[str, Value]:
     claims=[
         Claim(
             id="ps-8",
-            statement="Facts learned early come back more easily than facts planted late: after "
-            "gradient difference, relearning other facts recovers a greater share of them.",
+            statement="Facts learned early are harder to take out than facts planted late: after "
+            "gradient difference and relearning of other facts, a greater share of them is there.",
             source="arXiv:2410.08827: above 88 % recovered of facts learned in pretraining, below "
             "35 % of facts planted by fine-tuning",
             grade="text",

@@ -179,8 +179,9 @@ def null_scope(seed: int, people: int = 12, facts: int = 6) -> dict[str, Value]:
         ),
         Claim(
             id="ps-10",
-            statement="Without a retain term the rest is not spared: people to keep lose at least "
-            "a fifth of the right answers to gradient ascent.",
+            statement="Without a retain term the rest is not spared: about people to keep, "
+            "gradient ascent lowers the share of right answers by at least 0.2 below that of a "
+            "retrained model.",
             source="arXiv:2407.06460: gradient ascent without a retain term destroys utility",
             grade="text",
             measure="lost_ascent_syntax",
@@ -188,9 +189,9 @@ def null_scope(seed: int, people: int = 12, facts: int = 6) -> dict[str, Value]:
         ),
         Claim(
             id="ps-7",
-            statement="Neighbours in syntax are not spared: other people, of whom the same kind of "
-            "sentence is told, lose to gradient difference at least a twentieth of the right "
-            "answers that a retrained model gives.",
+            statement="Neighbours in syntax are not spared: about other people, of whom the same "
+            "kind of sentence is told, gradient difference lowers the share of right answers by at "
+            "least 0.05 below that of a retrained model.",
             source="arXiv:2602.03379: syntactic neighbours matter at least as much as topical ones",
             grade="text",
             measure="lost_difference_syntax",
