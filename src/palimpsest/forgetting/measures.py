@@ -407,9 +407,9 @@ def rank_one(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> RankOne:
         table: as for :func:`variance_shares`; label draws are averaged.
     """
     cube = _cube(table)
+    if cube.size == 0 or min(cube.shape[:2]) < 2 or not np.ptp(cube.mean(axis=2)) > 0:
+        return RankOne(Interval(*_NAN, cube.shape[1]), *[math.nan] * 6)
     square = cube.mean(axis=2)
-    if min(square.shape) < 2 or not np.ptp(square) > 0:
-        return RankOne(Interval(*_NAN, square.shape[1]), *[math.nan] * 6)
 
     def weighted(weights: Floats) -> Floats:
         rows, columns = _margins(weights.reshape(-1, *square.shape, 1))[:2]
@@ -724,7 +724,8 @@ def _leaves(values: Floats) -> list[int]:
     known = apart[np.isfinite(apart)]
     apart = np.where(np.isfinite(apart), apart, known.max() if len(known) else 0.0)
     upper = apart[np.triu_indices(n, 1)]
-    return [int(x) for x in hierarchy.leaves_list(hierarchy.linkage(upper, "average", True))]
+    tree = hierarchy.linkage(upper, "average", optimal_ordering=True)
+    return [int(place) for place in hierarchy.leaves_list(tree)]
 
 
 def _cube(table: pd.DataFrame) -> Floats:
