@@ -19,7 +19,7 @@ from scipy import stats
 
 from palimpsest.core.errors import DataError
 from palimpsest.core.models import LanguageModel
-from palimpsest.core.stats import Factor, Interval, Labels, Seed, bootstrap
+from palimpsest.core.stats import TAIL, Factor, Interval, Labels, Seed, bootstrap
 from palimpsest.forgetting.probes import hidden_states
 
 __all__ = [
@@ -43,6 +43,8 @@ Floats = NDArray[np.float64]
 ALL_ORDERS = 50_000
 PERMUTATIONS = 10_000
 LEVEL, POWER = 0.05, 0.8
+# The variance of Fisher's z of ranks is about this by n - 3.
+_RANKS = 1.06
 
 
 # --- quantities ---------------------------------------------------------------------------------
@@ -146,7 +148,8 @@ def spearman(
 ) -> Correlation:
     """Do two quantities of the same units go up and down together?
 
-    Ranks with ties in the middle. The p-value counts the orders of ``second`` whose correlation is
+    Ranks with ties in the middle. The interval is from resampling units, and at least as wide as
+    that of Fisher's z (not so with ``groups``). The p-value counts the orders of ``second`` whose correlation is
     as far from 0, among all orders if there are no more than 50 000 (8 units), otherwise among
     10 000 random ones and the observed one. Units where either is NaN are left out; with fewer
     than 4, or a quantity that is constant, there is no correlation.
@@ -183,6 +186,8 @@ def spearman(
 
     factor = Factor(np.arange(len(rows)), np.repeat(np.arange(len(parts)), sizes))
     rho = bootstrap(statistic, [factor], np.stack([one, other]), draws, seed, (-1.0, 1.0))
+    if len(parts) == 1:
+        rho = _widened(rho)
     return Correlation(rho, _permutation_p(one, other, slices, seed))
 
 
@@ -211,7 +216,7 @@ def detectable(n: int, comparisons: int = 1) -> float:
     if n < 5:
         return 1.0
     reach = stats.norm.isf(LEVEL / 2 / comparisons) + stats.norm.isf(1 - POWER)
-    return math.tanh(reach * math.sqrt(1.06 / (n - 3)))
+    return math.tanh(reach * math.sqrt(_RANKS / (n - 3)))
 
 
 def across_tasks(
@@ -294,6 +299,20 @@ def weighted_rho(one: Floats, other: Floats, weights: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(one_square * other_square)
         return np.where(spread > 1e-9, product / spread, math.nan)
+
+
+def _widened(rho: Interval) -> Interval:
+    """The interval, or where it ends nearer, that of Fisher's z.
+
+    Of few units in nearly perfect order, resampling makes nothing but the same order again. A
+    perfect one counts as if two neighbours had changed places.
+    """
+    n = rho.n
+    most = 1 - 12 / (n * (n**2 - 1))
+    centre = math.atanh(max(-most, min(most, rho.value)))
+    half = float(stats.norm.isf(TAIL)) * math.sqrt(_RANKS / (n - 3))
+    low, high = math.tanh(centre - half), math.tanh(centre + half)
+    return Interval(rho.value, min(low, rho.low), max(high, rho.high), n)
 
 
 def _standard_ranks(values: Floats) -> Floats:
