@@ -149,10 +149,10 @@ def spearman(
     """Do two quantities of the same units go up and down together?
 
     Ranks with ties in the middle. The interval is from resampling units, and at least as wide as
-    that of Fisher's z (not so with ``groups``). The p-value counts the orders of ``second`` whose correlation is
-    as far from 0, among all orders if there are no more than 50 000 (8 units), otherwise among
-    10 000 random ones and the observed one. Units where either is NaN are left out; with fewer
-    than 4, or a quantity that is constant, there is no correlation.
+    that of Fisher's z (not so with ``groups``). The p-value counts the orders of ``second`` whose
+    correlation is as far from 0, among all orders if there are no more than 50 000 (8 units),
+    otherwise among 10 000 random ones and the observed one. Units where either is NaN are left out;
+    with fewer than 4, or a quantity that is constant, there is no correlation.
 
     Args:
         first, second: [N].
