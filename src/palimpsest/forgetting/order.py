@@ -315,8 +315,9 @@ def _partial(first: Floats, second: Floats, fixed: Floats, draws: int, seed: int
             weighted_rho(a, b, weights)
             for a, b in ((first, second), (first, fixed), (second, fixed))
         )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (both - one * other) / np.sqrt((1 - one**2) * (1 - other**2))
+        left = (1 - one**2) * (1 - other**2)
+        # Nothing varies any more if the third settles one of the two.
+        return (both - one * other) / np.sqrt(np.where(left > 1e-6, left, math.nan))
 
     units = Factor(np.arange(len(first)), np.zeros(len(first), dtype=np.intp))
     return bootstrap(statistic, [units], data, draws, seed, (-1.0, 1.0))
