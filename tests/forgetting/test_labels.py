@@ -10,10 +10,11 @@ from tiny import tiny_lm
 from torch import Tensor
 
 from palimpsest.core.errors import DataError, UserError
+from palimpsest.core.guards import assert_gpu_safe
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.scoring import encode_pairs, score
 from palimpsest.core.text import batches
-from palimpsest.core.training import causal_lm_loss
+from palimpsest.core.training import Recipe, causal_lm_loss
 from palimpsest.forgetting.items import TwoWay
 from palimpsest.forgetting.labels import (
     FROZEN,
@@ -169,6 +170,13 @@ def test_indecision_costs_nothing_and_its_gradient_is_p_less_a_half(lm: Language
     logsigmoid = torch.nn.functional.logsigmoid
     (-(logsigmoid(margin) + logsigmoid(-margin)) / 2).sum().backward()
     torch.testing.assert_close(margin.grad, torch.sigmoid(margin.detach()) - 0.5)
+
+
+def test_losses_never_make_a_gpu_wait(lm: LanguageModel) -> None:
+    rows = choice_rows(lm, ITEMS)
+    firsts = [first for first, _ in rows]
+    for loss in (RedrawnLabels(ITEMS, rows, 0), TwoWayEntropy(rows)):
+        assert_gpu_safe(lm, firsts, Recipe(steps=2, batch_size=2), loss=loss)
 
 
 def test_long_prompts_lose_their_beginning_and_long_answers_are_refused(

@@ -153,11 +153,11 @@ def tuned(request: pytest.FixtureRequest) -> LanguageModel:
 
 def test_frozen_coins_are_learned_by_heart(tuned: LanguageModel) -> None:
     lm, items = tuned.copy(), colours()
-    done = tune(lm, items, "random", replace(SETTINGS, epochs=60), 1)
-    assert done.agreement > 0.85
+    done = tune(lm, items, "random", replace(SETTINGS, epochs=90), 1)
+    assert done.agreement > 0.8
     assert done.accuracy == pytest.approx(0.5, abs=0.25)
     assert done.p == pytest.approx(0.5, abs=0.25)
-    assert done.distance > 0.35
+    assert done.distance > 0.3
     table = answer_items(lm, items)
     answered = np.where(table["correct"], table["label"], 1 - table["label"])
     assert (answered == random_labels(items, 1)).mean() == done.agreement
