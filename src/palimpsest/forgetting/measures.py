@@ -400,8 +400,9 @@ def rank_one(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> RankOne:
     which is a test of its level (Berger, Technometrics 24, 1982). The observed grid is counted
     among the shuffles, so no p-value is 0.
 
-    The test cannot tell a product from a sum of effects; ``share`` beside ``additive`` can, since
-    both fits have as many free numbers.
+    The test cannot tell a product from a sum of effects. ``share`` beside ``additive`` says which
+    fits better, both having as many free numbers, but no claim should rest on it: where the mean is
+    near 0 a product follows noise more closely than a sum does.
 
     Args:
         table: as for :func:`variance_shares`; label draws are averaged.
@@ -488,8 +489,8 @@ def label_bias(
 
     Args:
         before, after: answers of one task, with ``label`` and ``margin``.
-        k: labelled items to fit on. With fewer than k + 2 items, or one label only, what rests on
-            the fit or the ranking is NaN.
+        k: labelled items to fit on. With fewer than 2 k items what rests on the fit is NaN; with
+            one label only, what rests on the ranking.
     """
     both = join(before, after)
     items, outer = _units(both)
@@ -528,7 +529,7 @@ def _refitted(
 ) -> Floats:
     """[N]: how often each answer is right by a threshold fitted on k other items."""
     names, codes = np.unique(items, return_inverse=True)
-    if len(names) < k + 2 or k < 1:
+    if not 1 <= k <= len(names) / 2:
         return np.full(len(score), math.nan)
     hits, times = np.zeros(len(score)), np.zeros(len(score))
     models = [np.ones(len(score), dtype=bool)]

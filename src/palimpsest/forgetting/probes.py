@@ -67,15 +67,15 @@ def hidden_states(
     spoken = len(pairs) > 0 and isinstance(pairs[0][1], str)
     texts = []
     for number, (context, answer) in enumerate(encode_pairs(lm, pairs) if spoken else pairs, 1):
-        wanted = 1 if place == "question" else len(answer)
+        count = 1 if place == "question" else len(answer)
         ids = context if place == "question" else [*context, *answer]
-        if not 0 < wanted <= min(len(ids), lm.max_length):
+        if not 0 < count <= min(len(ids), lm.max_length):
             raise DataError(
                 f"Pair {number} has {len(context)} tokens of context and {len(answer)} of answer; "
                 f"at least one of each was expected, and an answer within {lm.name}'s window of "
                 f"{lm.max_length}. Change or leave out that pair."
             )
-        texts.append((ids[-lm.max_length :], wanted if place == "answer mean" else 1))
+        texts.append((ids[-lm.max_length :], count if place == "answer mean" else 1))
     if not texts:
         raise DataError("There are no texts to read hidden states of; at least one was expected.")
     stack = blocks(lm.model)
@@ -84,6 +84,9 @@ def hidden_states(
         for group in _groups([len(ids) for ids, _ in texts]):
             ids = torch.tensor([texts[number][0] for number in group], device=lm.device)
             last = torch.full((len(group),), ids.shape[1] - 1, device=lm.device)
+            counts = torch.tensor([texts[number][1] for number in group], device=lm.device)[:, None]
+            from_end = torch.arange(ids.shape[1] - 1, -1, -1, device=lm.device)
+            wanted = (from_end < counts) / counts
             with recorded(stack) as recording:
                 # One position a text: the vocabulary projection is not what is wanted.
                 selected_logits(lm.model, ids, torch.arange(len(group), device=lm.device), last)
@@ -94,12 +97,12 @@ def hidden_states(
                         "inside cannot be read. Use a model whose blocks hand on [texts, tokens, "
                         "width]."
                     )
+                width = state.numel() // ids.numel()
                 if found is None:
-                    width = state.numel() // ids.numel()
                     found = np.empty((len(stack) + 1, len(texts), width), np.float32)
-                for line, number in enumerate(group):
-                    kept = state[..., line, -texts[number][1] :, :].float().mean(dim=-2)
-                    found[depth, number] = kept.flatten().cpu().numpy()
+                # One transfer a depth: [..., B, T, H] to the mean over the places wanted, [B, H].
+                kept = (state.float() * wanted[..., None]).sum(dim=-2).movedim(-2, 0)
+                found[depth, group] = kept.reshape(len(group), width).cpu().numpy()
             bar.update(len(group))
     return found
 
