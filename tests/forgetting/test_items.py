@@ -1,10 +1,13 @@
 """Two-way items from every shape of multiple-choice task, by draws that nothing else moves."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lm_eval.tasks
 import pytest
-from shapes import BASE, SHAPES, write_task
+from datasets import Dataset
+from shapes import BASE, SHAPES, document, write_task
 
 from palimpsest.core.errors import DataError, UserError
 from palimpsest.core.records import Item
@@ -57,6 +60,77 @@ def test_winograndes_contexts_and_copas_spaces_are_the_harnesss(tmp_path: Path) 
     for context, continuation in load(tmp_path, "letters").train[0].pairs:
         assert context.endswith("\nAnswer:")
         assert continuation in (" A", " B", " C", " D")
+
+
+# Documents as the hub's data sets have them, for the files that lm-eval itself ships.
+HARNESS: dict[str, tuple[str, Callable[[int], dict[str, Any]], str, int]] = {
+    "winogrande": ("winogrande", lambda n: document("wino", n), "content", 2),
+    "copa": ("super_glue", lambda n: document("copa", n), "content", 2),
+    "sciq": ("sciq", lambda n: document("sciq", n) | {"support": ""}, "content", 4),
+    "arc_easy": ("arc", lambda n: document("arc", n), "content", 3),
+    "cb": (
+        "super_glue",
+        lambda n: {"premise": f"House {n} is red.", "hypothesis": "It is", "label": n % 3},
+        "shared",
+        3,
+    ),
+    "mnli": (
+        "glue",
+        lambda n: {"premise": f"House {n} is red.", "hypothesis": "It is", "label": n % 3},
+        "shared",
+        3,
+    ),
+    "toxigen": (
+        "toxigen",
+        lambda n: {"text": f"red {n}", "toxicity_ai": 2.0 + n % 2, "toxicity_human": 3.0},
+        "shared",
+        2,
+    ),
+    "hellaswag": (
+        "hellaswag",
+        lambda n: {
+            "activity_label": "Baking",
+            "ctx_a": f"House {n}.",
+            "ctx_b": "a baker",
+            "endings": [f"bakes {n}", f"sails {n} [title]", f"mills {n}", "sleeps"],
+            "label": str(n % 4),
+        },
+        "content",
+        4,
+    ),
+    "mathqa": (
+        "mathqa",
+        lambda n: {
+            "Problem": f"what is {n} + 1 ?",
+            "options": f"a ) {n} , b ) {n + 1} , c ) {n + 2} , d ) {n + 3} , e ) none",
+            "correct": "b",
+        },
+        "content",
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARNESS)
+def test_lm_evals_own_task_files(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, maker, kind, ways = HARNESS[name]
+
+    def load_dataset(path: str, name: str | None = None, **_: Any) -> dict[str, Dataset]:
+        splits = {"train": range(40), "validation": range(40, 80), "test": range(80, 120)}
+        made = {split: Dataset.from_list([maker(n) for n in of]) for split, of in splits.items()}
+        return {**made, "validation_matched": made["validation"]}
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    found = load_task_items(name, Path(lm_eval.tasks.__file__).parent / folder)
+    assert (found.kind, found.ways) == (kind, ways)
+    assert (len(found.train), len(found.test)) == (40, 40)
+    if name == "mathqa":  # the gold answer is the one that is right
+        for item in found.train:
+            problem, answer = item.pairs[item.label]
+            assert int(answer) == int(problem.split()[3]) + 1
+    if name == "cb":
+        words = {pair[1] for item in found.train for pair in item.pairs}
+        assert words == {" True", " False", " Neither"}
 
 
 def test_a_config_a_tag_and_the_shipped_tasks(tmp_path: Path) -> None:
@@ -188,8 +262,8 @@ def test_what_occurs_in_training_is_taken_from_the_test(tmp_path: Path) -> None:
     assert (found.overlapping, found.duplicates, found.unusable) == (5, 1, 0)
     assert (len(found.train), len(found.test)) == (39, 45)
     assert found.remarks == (
-        "1 questions of toy_sciq occur twice and were left out.",
-        "5 questions of toy_sciq of the test occur in training and were left out.",
+        "Left out of toy_sciq: 1 that occurred before in their split.",
+        "Left out of toy_sciq: 5 of the test that occur in training.",
     )
     assert found.row()["overlapping"] == 5
 
@@ -213,7 +287,7 @@ def test_a_few_unusable_questions_are_left_out(tmp_path: Path) -> None:
 
     found = load(tmp_path, "arc", train=100, change=change)
     assert (found.unusable, len(found.train)) == (1, 99)
-    assert "1 questions of toy_arc have no usable label" in found.remarks[0]
+    assert found.remarks == ("Left out of toy_arc: 1 without a usable label or answers.",)
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -242,6 +316,15 @@ def test_missing_labels_and_empty_or_equal_choices(
 
     with pytest.raises(DataError, match=rf"20 of the 40 items.*'train'.*toy_{shape}.*{words}"):
         load(tmp_path, shape, change=change)
+
+
+def test_an_empty_choice_in_the_first_item(tmp_path: Path) -> None:
+    def change(documents: list[dict]) -> list[dict]:
+        documents[40]["choices"]["text"][1] = ""
+        return documents
+
+    with pytest.raises(DataError, match="'toy_arc' cannot be loaded: a choice of its first item"):
+        load(tmp_path, "arc", change=change)
 
 
 def test_what_is_no_multiple_choice_or_has_no_training(tmp_path: Path) -> None:

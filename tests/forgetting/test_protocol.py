@@ -20,6 +20,7 @@ from palimpsest.core.scoring import score
 from palimpsest.core.tasks import evaluate_tasks, make_task
 from palimpsest.forgetting.items import TwoWay, load_items
 from palimpsest.forgetting.labels import random_labels
+from palimpsest.forgetting.order import area
 from palimpsest.forgetting.protocol import COLUMNS, INDECISION, Tuning, answer_items, tune
 
 NAMES = ("Ada", "Mira", "Otto", "Nora", "Tolden", "the baker", "the sailor", "the miller")
@@ -265,6 +266,25 @@ def test_the_budget_is_the_same_under_every_scheme() -> None:
     settings = Tuning(epochs=3, learning_rate=1e-4, batch_size=5)
     for scheme in ("true", "random", "redrawn", "flipped", "entropy"):
         assert tune(tiny_lm(), colours(11), scheme, settings, 0).steps == 9
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_items_are_watched_without_being_disturbed(rank: int) -> None:
+    settings = Tuning(epochs=2, learning_rate=1e-2, batch_size=8, lora_rank=rank)
+    items, found = colours(), []
+    for watched in ((), items[:5]):
+        lm = tiny_lm()
+        before = answer_items(lm, items[:5])
+        done = tune(lm, items, "random", settings, 0, watched=watched, every=3)
+        found.append((weights(lm), done))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1].curves is None
+    curves = found[1][1].curves
+    assert curves["step"].unique().tolist() == [0, 3, 6, 8]
+    assert curves["item"].tolist() == [item.id for item in items[:5]] * 4
+    np.testing.assert_allclose(curves["p"][:5], before["p"])
+    np.testing.assert_allclose(curves["p"][-5:], answer_items(lm, items[:5])["p"], atol=1e-4)
+    assert len(area(curves)) == 5
 
 
 # --- bad input ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ them.
 """
 
 import contextlib
+import difflib
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -363,9 +364,11 @@ def _manager(folder: Path, names: list[str], defaults: bool) -> "TaskManager":
         unknown = [name for name in names if name not in manager.all_tasks]
     for name in unknown:
         _check_files(folder, name)
-        raise UserError(
-            f"There is no task '{name}' in {folder}: {nearest(name, manager.all_tasks)}"
-        )
+        where, known = str(folder), list(manager.all_tasks)
+        if defaults:
+            where = f"{folder} or among lm-eval's own"
+            known = difflib.get_close_matches(name, known, n=10)  # of thousands
+        raise UserError(f"There is no task '{name}' in {where}: {nearest(name, known)}")
     return manager
 
 
@@ -395,7 +398,16 @@ def _load(task: str | dict[str, Any], manager: "TaskManager | None") -> dict[str
         manager = TaskManager(include_defaults=False)
     name = task if isinstance(task, str) else str(task.get("task"))
     with _as_data_error(f"The task '{name}' cannot be loaded"):
-        return manager.load([task])["tasks"]
+        try:
+            return manager.load([task])["tasks"]
+        except IndexError as error:
+            # lm-eval looks at the first letter of each choice of the first item.
+            if "string index" not in str(error):
+                raise
+            raise DataError(
+                f"The task '{name}' cannot be loaded: a choice of its first item is empty. Give "
+                "every item choices that say something."
+            ) from error
 
 
 def _build(name: str, task: "Task", split: str, limit: int | None) -> None:

@@ -90,12 +90,12 @@ class TaskItems:
                     f"{int(share > 0.5)}: so much a constant answer gets right."
                 )
         for count, what in (
-            (self.unusable, "have no usable label or answers"),
-            (self.duplicates, "occur twice"),
-            (self.overlapping, "of the test occur in training"),
+            (self.unusable, "without a usable label or answers"),
+            (self.duplicates, "that occurred before in their split"),
+            (self.overlapping, "of the test that occur in training"),
         ):
             if count:
-                found.append(f"{count} questions of {self.task} {what} and were left out.")
+                found.append(f"Left out of {self.task}: {count} {what}.")
         return tuple(found)
 
     def row(self) -> dict[str, object]:

@@ -12,7 +12,7 @@ and the dose is reported with every result.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -105,6 +105,8 @@ class Tuned:
             redrawn or there are none.
         losses: the training's diary, nats per answer token (entropy: per item).
         truncated: items longer than the model's window, of which only the end was read.
+        curves: what was watched: columns ``step`` (0 is before the first), and those of
+            :func:`answer_items`; None if nothing was.
     """
 
     scheme: Scheme
@@ -117,6 +119,7 @@ class Tuned:
     agreement: float
     losses: tuple[float, ...]
     truncated: int
+    curves: pd.DataFrame | None = field(default=None, compare=False)
 
 
 def tune(
@@ -125,6 +128,9 @@ def tune(
     scheme: Scheme,
     settings: Tuning,
     seed: int,
+    *,
+    watched: Sequence[TwoWay] = (),
+    every: int = 1,
     progress: str | None = None,
 ) -> Tuned:
     """Train ``lm`` in place on ``items`` under a label scheme, and leave it in evaluation mode.
@@ -135,6 +141,8 @@ def tune(
         scheme: one of :data:`~palimpsest.forgetting.labels.SCHEMES`.
         settings: how.
         seed: of coins, order and adapters.
+        watched: items to be answered along the way, before the first step and after every
+            ``every`` and the last. It changes nothing in the training.
         progress: label of a progress bar, None for none.
 
     Raises:
@@ -151,8 +159,16 @@ def tune(
     rows, loss = _trained_on(items, choice_rows(lm, items), scheme, seed)
     level = settings.stop_at
     rule = None if level is None else _Rule(lm, items, scheme, level, recipe, seed)
+    looks = [answer_items(lm, watched).assign(step=0)] if watched else []
+
+    def after(step: int, _model: object) -> bool:
+        stop = rule is not None and rule(step)
+        if watched and (step % every == 0 or step == recipe.steps or stop):
+            looks.append(answer_items(lm, watched).assign(step=step))
+        return stop
+
     try:
-        history = train(lm, rows, recipe, loss=loss, progress=progress, on_step=rule)
+        history = train(lm, rows, recipe, loss=loss, progress=progress, on_step=after)
     except RunError as error:
         tasks = ", ".join(dict.fromkeys(item.task for item in items))
         raise RunError(f"Tuning on {scheme} labels of {tasks} came to an end. {error}") from error
@@ -168,6 +184,7 @@ def tune(
         agreement=_agreement(answers, items, scheme, seed),
         losses=tuple(history.losses),
         truncated=int(answers["truncated"].sum()),
+        curves=pd.concat(looks, ignore_index=True)[["step", *COLUMNS]] if looks else None,
     )
 
 
@@ -233,7 +250,7 @@ def _agreement(answers: pd.DataFrame, items: Sequence[TwoWay], scheme: Scheme, s
 
 
 class _Rule:
-    """The stopping rule, as ``core.training.train`` asks it after each step."""
+    """The stopping rule: whether to end after so many steps."""
 
     def __init__(
         self,
@@ -248,7 +265,7 @@ class _Rule:
         self.items = items[:: -(-len(items) // WATCHED)]  # of every task, if there are several
         self.steps, self.every = recipe.steps, max(1, recipe.steps // LOOKS)
 
-    def __call__(self, step: int, model: object) -> bool:
+    def __call__(self, step: int) -> bool:
         if step % self.every or step == self.steps:
             return False
         answers = answer_items(self.lm, self.items)
