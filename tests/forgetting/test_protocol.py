@@ -6,6 +6,7 @@ from typing import Any
 
 import lm_eval
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
@@ -17,6 +18,7 @@ from palimpsest.core.errors import DataError, RunError, UserError
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Item
 from palimpsest.core.scoring import score
+from palimpsest.core.serial import from_bytes, to_bytes
 from palimpsest.core.tasks import evaluate_tasks, make_task
 from palimpsest.forgetting.items import TwoWay, load_items
 from palimpsest.forgetting.labels import random_labels
@@ -285,6 +287,9 @@ def test_items_are_watched_without_being_disturbed(rank: int) -> None:
     np.testing.assert_allclose(curves["p"][:5], before["p"])
     np.testing.assert_allclose(curves["p"][-5:], answer_items(lm, items[:5])["p"], atol=1e-4)
     assert len(area(curves)) == 5
+    kept = from_bytes(to_bytes(found[1][1], {}), ("palimpsest",))  # what a cell of a study does
+    assert kept == found[1][1]
+    pd.testing.assert_frame_equal(kept.curves, curves)
 
 
 # --- bad input ----------------------------------------------------------------------------------

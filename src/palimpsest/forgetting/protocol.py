@@ -95,7 +95,7 @@ class Tuned:
 
     Attributes:
         scheme: the labels it was done on.
-        steps, seconds: optimiser steps, and seconds spent in them.
+        steps, seconds: optimiser steps, and seconds spent in them and in looks between them.
         stopped: whether the rule ended it before the budget was spent.
         p: the dose: mean probability of the right answer on the items tuned on, after it.
         accuracy: share of these items answered right.
