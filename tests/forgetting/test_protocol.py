@@ -316,6 +316,6 @@ def test_bad_settings_and_no_items() -> None:
     with pytest.raises(UserError, match=r"'lora.rank' of the recipe is -1"):
         Tuning(lora_rank=-1)
     with pytest.raises(UserError, match="did you mean 'flipped'"):
-        tune(tiny_lm(), colours(), "fliped", SETTINGS, 0)  # type: ignore[arg-type]
+        tune(tiny_lm(), colours(), "flip", SETTINGS, 0)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no items to tune on"):
         tune(tiny_lm(), [], "random", SETTINGS, 0)
