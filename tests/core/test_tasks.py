@@ -20,7 +20,7 @@ from palimpsest.core.errors import DataError, UserError
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.records import Item
 from palimpsest.core.scoring import score
-from palimpsest.core.tasks import COLUMNS, HarnessLM, evaluate_tasks, make_task
+from palimpsest.core.tasks import COLUMNS, HarnessLM, evaluate_tasks, make_task, read_questions
 
 ITEMS = [
     Item(
@@ -284,6 +284,30 @@ def test_tasks_are_found_by_name_and_by_tag_from_anywhere(
     assert train["item"].tolist() == ["train0", "train1"]
     monkeypatch.setattr(places, "tasks", lambda: folder)
     assert len(evaluate_tasks(lm, ["toy_houses", make_task("likes", ITEMS)])) == 9
+
+
+def test_questions_are_what_evaluation_asks(lm: LanguageModel, folder: Path) -> None:
+    both = read_questions(["toys"], folder, most=100, seed=0)
+    assert list(both) == ["toy_colours", "toy_houses"]
+    questions = both["toy_houses"]
+    assert {split: [one.id for one in found] for split, found in questions.items()} == {
+        "train": ["train0", "train1", "train2"],
+        "test": ["test0", "test1", "test2"],
+    }
+    one = questions["test"][0]
+    assert one.choices == ("red", "blue")
+    assert one.pairs == (("Ada likes", " red"), ("Ada likes", " blue"))
+    assert one.right == (0,)
+    right, wrong = score(lm, one.pairs)
+    table = evaluate_tasks(lm, ["toy_houses"], folder, limit=1)
+    assert table["margin"][0] == pytest.approx(right.logprob - wrong.logprob, abs=1e-5)
+    assert len(read_questions(["toys"], folder, most=2, seed=0)["toy_houses"]["train"]) == 2
+    # Ids that begin anew in each split name no item; their places do.
+    path = folder / "houses.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(json.dumps(one | {"id": one["id"][-1]}) for one in lines))
+    questions = read_questions(["toy_houses"], folder, most=100, seed=0)["toy_houses"]
+    assert questions["test"][0].id == "toy_houses/test/0"
 
 
 def test_no_socket_no_word_no_global_state(

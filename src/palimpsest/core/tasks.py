@@ -4,12 +4,16 @@
 :mod:`palimpsest.core.generation`, so lm-eval runs any of its tasks on it. :func:`evaluate_tasks`
 runs tasks from a folder of YAML files, or made by :func:`make_task`: without the network, in
 silence, and without moving the global random states, none of which lm-eval promises itself.
+:func:`read_questions` gives the items of multiple-choice tasks themselves, for whoever trains on
+them.
 """
 
 import contextlib
+import difflib
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +37,26 @@ if TYPE_CHECKING:
 COLUMNS = ["task", "doc_id", "item", "label", "margin", "p", "correct"]
 MAX_NEW_TOKENS = 256  # lm-eval's default for tasks that state no limit
 FEWSHOT_SEED = 1234  # lm-eval's default
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item of a multiple-choice task, as lm-eval asks it.
+
+    Attributes:
+        id: the item's own ``id`` if it has one, else "task/split/place"; unique in the task.
+        choices: the choices as the task words them.
+        pairs: for each choice the (context, continuation) that is scored for it, few-shot examples,
+            description and delimiter included. Most tasks share the context; those shaped like
+            Winogrande share the continuation.
+        right: indices of the right choices, usually one; none if the label is missing or out of
+            range.
+    """
+
+    id: str
+    choices: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    right: tuple[int, ...]
 
 
 class HarnessLM(TemplateLM):
@@ -269,16 +293,8 @@ def evaluate_tasks(
         UserError: an unknown task; the message names the nearest.
         DataError: a broken or missing task file, items or split.
     """
-    folder = Path(include_path) if include_path is not None else places.tasks()
     with _hushed(offline=not defaults), _kept_random_states():
-        loaded: dict[str, Task] = {}
-        manager: TaskManager | None = None
-        for task in tasks:
-            if manager is None and isinstance(task, str):
-                manager = _manager(
-                    folder, [name for name in tasks if isinstance(name, str)], defaults
-                )
-            loaded.update(_load(task, manager))
+        loaded = _load_all(tasks, include_path, defaults)
         harness = HarnessLM(lm, progress=progress)
         for name, task in loaded.items():
             _build(name, task, split, limit)
@@ -287,7 +303,50 @@ def evaluate_tasks(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def read_questions(
+    tasks: Sequence[str | dict[str, Any]],
+    include_path: Path | None = None,
+    *,
+    defaults: bool = False,
+    most: int,
+    seed: int,
+) -> dict[str, dict[str, list[Question]]]:
+    """The training and test items of multiple-choice tasks, worded as lm-eval words them.
+
+    Args:
+        tasks, include_path, defaults: as in :func:`evaluate_tasks`.
+        most: of a split with more documents than this, so many are drawn before they are worded;
+            some tasks have hundreds of thousands.
+        seed: of that draw.
+
+    Returns:
+        For each task ``{"train": [...], "test": [...]}``, in the order of the task's data; ``test``
+        is what the task itself evaluates on (its validation split if it has no test split).
+
+    Raises:
+        UserError: an unknown task; one that is no multiple choice, or has no training split.
+        DataError: a broken or missing task file, items or split.
+    """
+    with _hushed(offline=not defaults), _kept_random_states():
+        loaded = _load_all(tasks, include_path, defaults)
+        for name, task in loaded.items():
+            _check_trainable(name, task)
+        return {name: _questions(name, task, most, seed) for name, task in loaded.items()}
+
+
 # --- loading ------------------------------------------------------------------------------------
+
+
+def _load_all(
+    tasks: Sequence[str | dict[str, Any]], include_path: Path | None, defaults: bool
+) -> dict[str, "Task"]:
+    folder = Path(include_path) if include_path is not None else places.tasks()
+    names = [name for name in tasks if isinstance(name, str)]
+    manager = _manager(folder, names, defaults) if names else None
+    loaded: dict[str, Task] = {}
+    for task in tasks:
+        loaded.update(_load(task, manager))
+    return loaded
 
 
 def _manager(folder: Path, names: list[str], defaults: bool) -> "TaskManager":
@@ -305,9 +364,11 @@ def _manager(folder: Path, names: list[str], defaults: bool) -> "TaskManager":
         unknown = [name for name in names if name not in manager.all_tasks]
     for name in unknown:
         _check_files(folder, name)
-        raise UserError(
-            f"There is no task '{name}' in {folder}: {nearest(name, manager.all_tasks)}"
-        )
+        where, known = str(folder), list(manager.all_tasks)
+        if defaults:
+            where = f"{folder} or among lm-eval's own"
+            known = difflib.get_close_matches(name, known, n=10)  # of thousands
+        raise UserError(f"There is no task '{name}' in {where}: {nearest(name, known)}")
     return manager
 
 
@@ -337,7 +398,16 @@ def _load(task: str | dict[str, Any], manager: "TaskManager | None") -> dict[str
         manager = TaskManager(include_defaults=False)
     name = task if isinstance(task, str) else str(task.get("task"))
     with _as_data_error(f"The task '{name}' cannot be loaded"):
-        return manager.load([task])["tasks"]
+        try:
+            return manager.load([task])["tasks"]
+        except IndexError as error:
+            # lm-eval looks at the first letter of each choice of the first item.
+            if "string index" not in str(error):
+                raise
+            raise DataError(
+                f"The task '{name}' cannot be loaded: a choice of its first item is empty. Give "
+                "every item choices that say something."
+            ) from error
 
 
 def _build(name: str, task: "Task", split: str, limit: int | None) -> None:
@@ -368,17 +438,93 @@ def _answer(harness: HarnessLM, tasks: Mapping[str, "Task"]) -> None:
             request.resps.append(answer)
 
 
+# --- reading items ------------------------------------------------------------------------------
+
+
+def _check_trainable(name: str, task: "Task") -> None:
+    if task.OUTPUT_TYPE != "multiple_choice":
+        raise UserError(
+            f"The task '{name}' is no multiple choice (its output_type is {task.OUTPUT_TYPE}). "
+            "Give a task whose items have choices, one of them right."
+        )
+    own = task.config.training_split
+    if own is None or own not in task.dataset:
+        found = f"its training split '{own}' is not in its data" if own else "it names none"
+        raise UserError(
+            f"The task '{name}' has no training split to train on: {found}. Name one in its YAML "
+            f"file (training_split: {' or '.join(task.dataset)}; not the one it evaluates on), or "
+            "choose another task."
+        )
+
+
+def _questions(name: str, task: "Task", most: int, seed: int) -> dict[str, list[Question]]:
+    own = task.config.test_split
+    found: dict[str, list[Question]] = {}
+    ids: list[str] = []
+    for split in ("test", "train"):
+        # The requests of a split are made by calling it the test split.
+        task.config.test_split = own
+        wanted = task.config.training_split if split == "train" else own
+        wanted = wanted or task.config.validation_split
+        with _as_data_error(f"The split '{wanted}' of the task '{name}' cannot be read"):
+            size = len(task.dataset[wanted])
+            if size > most:
+                chosen = np.random.default_rng(seed).choice(size, most, replace=False)
+                part = task.dataset[wanted].select(np.sort(chosen))
+                task.dataset = {**task.dataset, wanted: part}
+        _build(name, task, split, None)
+        for doc_id, requests in _by_document(task).items():
+            with _as_data_error(f"Item {doc_id} of the task '{name}' cannot be read"):
+                doc = requests[0].doc
+                choices = tuple(task.doc_to_choice(doc))
+                # Mutual-information tasks append unconditional requests; the choices come first.
+                pairs = tuple(tuple(request.args) for request in requests[: len(choices)])
+                right = tuple(_right(task, doc, choices))
+                ids.append(str(doc.get("id", "")))
+            question = Question(f"{name}/{split}/{doc_id}", choices, pairs, right)
+            found.setdefault(split, []).append(question)
+    task.config.test_split = own
+    if "" in ids or len(set(ids)) < len(ids):
+        return {split: found[split] for split in ("train", "test")}
+    named = iter(ids)
+    given = {split: [replace(one, id=next(named)) for one in found[split]] for split in found}
+    return {split: given[split] for split in ("train", "test")}
+
+
+def _by_document(task: "Task") -> dict[int, list["Instance"]]:
+    """A task's requests, document by document, in the order of the choices."""
+    requests: dict[int, list[Instance]] = {}
+    for request in task.instances:
+        requests.setdefault(request.doc_id, []).append(request)
+    for own in requests.values():
+        own.sort(key=lambda request: request.idx)
+    return requests
+
+
+def _gold(task: "Task", doc: dict[str, Any]) -> Any:
+    """An item's label as the task gives it: an index, a choice, or a list of these."""
+    return task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+
+
+def _right(task: "Task", doc: dict[str, Any], choices: Sequence[str]) -> list[int]:
+    """Indices of the right choices, as far as the label names any."""
+    gold = _gold(task, doc)
+    found = []
+    for entry in gold if isinstance(gold, list) else [gold]:
+        if isinstance(entry, str):
+            found += [choices.index(entry)] if entry in choices else []
+        elif entry is not None and entry == entry and 0 <= int(entry) < len(choices):  # no NaN
+            found.append(int(entry))
+    return found
+
+
 # --- reading results ----------------------------------------------------------------------------
 
 
 def _rows(name: str, task: "Task") -> Iterator[dict[str, Any]]:
     task.apply_filters()
     filter_ = next(iter(task.instances[0].filtered_resps))
-    requests: dict[int, list[Instance]] = {}
-    for request in task.instances:
-        requests.setdefault(request.doc_id, []).append(request)
-    for doc_id, own in requests.items():
-        own.sort(key=lambda request: request.idx)
+    for doc_id, own in _by_document(task).items():
         answers = [request.filtered_resps[filter_] for request in own]
         doc = own[0].doc
         with _as_data_error(f"Item {doc_id} of the task '{name}' cannot be judged"):
@@ -392,16 +538,13 @@ def _rows(name: str, task: "Task") -> Iterator[dict[str, Any]]:
 
 def _judge(task: "Task", doc: dict[str, Any], answers: list[Any]) -> dict[str, Any]:
     choices = task.doc_to_choice(doc)
-    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    golds = [
-        choices.index(entry) if isinstance(entry, str) else int(entry)
-        for entry in (gold if isinstance(gold, list) else [gold])
-    ]
+    golds = _right(task, doc, choices)
     # Mutual-information tasks append the unconditional scores; the choices come first.
     logprobs = np.array([logprob for logprob, _ in answers[: len(choices)]])
     right = np.isin(np.arange(len(choices)), golds)
     if not right.any():
-        raise ValueError(f"its label {gold} is none of its {len(choices)} choices")
+        label = _gold(task, doc)
+        raise ValueError(f"its label {label} is none of its {len(choices)} choices")
     best_wrong = logprobs[~right].max() if (~right).any() else -np.inf
     shares = np.exp(logprobs - np.logaddexp.reduce(logprobs))
     return {
