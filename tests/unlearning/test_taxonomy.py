@@ -131,10 +131,8 @@ def test_cells_hold_the_methods_that_act_there():
 
 def test_every_formula_is_on_the_page():
     page = (ROOT / "chapters/01_problem_setting.ipynb").read_text()
-    if "## Ways to forget" not in page:
-        page = (ROOT / "chapter_parts/taxonomy.md").read_text()
-    else:
-        page = page.replace("\\\\", "\\")  # as JSON writes it
+    page = page.replace("\\\\", "\\")  # as JSON writes it
+    page = page.replace("$ $", r" \quad ")  # where a line of the table may be broken
     for one in METHODS:
         assert f"${one.formula}$" in page, one.name
 
