@@ -13,13 +13,16 @@ and the dose is reported with every result.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
+from scipy import special
+from transformers import PreTrainedTokenizerBase
 
 from palimpsest.core.errors import DataError, RunError, UserError
 from palimpsest.core.models import LanguageModel
-from palimpsest.core.scoring import encode_pairs, score_tokens
+from palimpsest.core.scoring import TokenPair, encode_pairs, score_tokens
 from palimpsest.core.text import Row
 from palimpsest.core.training import LoraRecipe, Loss, Recipe, causal_lm_loss, train
 from palimpsest.forgetting.items import TwoWay
@@ -36,7 +39,12 @@ from palimpsest.forgetting.labels import (
 COLUMNS = ["task", "item", "label", "margin", "p", "correct", "truncated"]
 INDECISION = 0.05  # how far from 1/2 the mean p of redrawn labels and entropy may stop
 LOOKS = 10  # at the stopping rule, in the whole budget
+SETS = 4  # of items whose tokens are kept
 WATCHED = 100  # items that the rule is judged on; a share of them has an error of at most 5 points
+
+
+_ENCODED: WeakKeyDictionary[PreTrainedTokenizerBase, dict[object, list[TokenPair]]]
+_ENCODED = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ def answer_items(
         one, sums over tokens, nats); ``p`` = σ(margin); ``correct`` (a tie goes to index 0, as in
         lm-eval); ``truncated``.
     """
-    encoded = encode_pairs(lm, [pair for item in items for pair in item.pairs])
+    encoded = _encoded(lm, tuple(items))
     logprobs = np.array([found.logprob for found in score_tokens(lm, encoded, progress=progress)])
     long = np.array([len(context) + len(rest) > lm.max_length + 1 for context, rest in encoded])
     first, second = logprobs.reshape(-1, 2).T
@@ -213,12 +221,24 @@ def answer_items(
             "item": [item.id for item in items],
             "label": labels,
             "margin": margin,
-            "p": np.exp(-np.logaddexp(0.0, -margin)),
+            "p": special.expit(margin),
             "correct": (margin > 0) | ((margin == 0) & (labels == 0)),
             "truncated": long.reshape(-1, 2).any(axis=1),
         },
         columns=COLUMNS,
     )
+
+
+def _encoded(lm: LanguageModel, items: tuple[TwoWay, ...]) -> list[TokenPair]:
+    """The items' pairs as tokens. The same items are asked of one model after the other, and copies
+    of a model share their tokenizer: what it made of the last few sets of items is kept."""
+    kept = _ENCODED.setdefault(lm.tokenizer, {})
+    key = (lm.prefix, items)
+    if key not in kept:
+        while len(kept) >= SETS:
+            del kept[next(iter(kept))]
+        kept[key] = encode_pairs(lm, [pair for item in items for pair in item.pairs])
+    return kept[key]
 
 
 # --- what is trained on -------------------------------------------------------------------------

@@ -25,7 +25,11 @@ CHAPTERS: dict[str, ChapterSpec] = {
         ChapterSpec(
             "01_problem_setting", "The problem setting", "palimpsest.studies.problem_setting"
         ),
-        ChapterSpec("02_random_label_forgetting", "Random-label forgetting"),
+        ChapterSpec(
+            "02_random_label_forgetting",
+            "Random-label forgetting",
+            "palimpsest.studies.random_label_forgetting",
+        ),
         ChapterSpec("03_goldfish_loss", "The goldfish loss"),
         ChapterSpec("04_influence_functions", "Influence functions"),
         ChapterSpec("05_adversarial_evaluation", "Evaluation under adversarial prompts"),
