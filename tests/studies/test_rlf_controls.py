@@ -143,7 +143,7 @@ def test_controls_on_a_model_that_knows_nothing(tmp_path, architecture, lora_ran
     without = {"random labels, adapters"} if lora_rank else set()
     assert set(table["intervention"]) == set(controls.INTERVENTIONS.values()) - without
     assert set(table["source"]) == set(table["task"]) == {"people facts", "parity"}
-    dose = result.tables["dose"].set_index("intervention")
+    dose = result.tables["interventions"].set_index("intervention")
     assert dose.loc["weight noise of equal norm", "moved"].mean() == pytest.approx(
         dose.loc["random labels", "moved"].mean(), rel=1e-3
     )

@@ -40,6 +40,9 @@ def test_probes_by_hand():
     assert table["drop_low"] <= 0.1 <= table["drop_high"]
     assert table["learned"]
     assert table["readable"]
+    values = chapter.probe_values(chapter.probe_tasks(*outcomes(0.8, 0.7), {"t": 0.1}))
+    assert values["probe_drop"].value == pytest.approx(0.1)
+    assert values["probe_drop_here"].ci95 == (table["drop_low"], table["drop_high"])
 
 
 def test_what_cannot_be_read_cannot_drop():

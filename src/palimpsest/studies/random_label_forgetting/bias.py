@@ -293,8 +293,9 @@ def null_bias(seed: int, tasks: int = 3, items: int = 36) -> dict[str, Value]:
         ),
         Claim(
             id="rl-17",
-            statement="Random labels on a task with shared answer words also take more than a fifth "
-            "of what the model can do when the answer comes first and the item's text is scored.",
+            statement="Random labels on a task with shared answer words also take more than a "
+            "fifth of what the model can do when the answer comes first and the item's text is "
+            "scored.",
             source=SECTION,
             grade="ours",
             measure="carried_to_rewritten",

@@ -358,7 +358,7 @@ def controls(ctx: Context) -> Result:
     words = _controls_words(means, dose)
     return Result(
         values=values,
-        tables={"controls": _readable(table), "dose": _readable(dose)},
+        tables={"controls": _readable(table), "interventions": _readable(dose)},
         figures={
             "controls": Figure(_draw_controls(table, means, cast.kinds(ctx)), *words)
             if drawn

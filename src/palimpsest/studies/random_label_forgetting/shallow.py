@@ -125,14 +125,21 @@ def probe_values(tasks: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
     """The claims' measures, ``probe_drop`` and ``probe_minus_model``, and how many tasks they are
     of: the readable ones. What a probe never read it cannot lose, and that it says less than the
     model does is then the probe's fault. ``probe_minus_model_all`` is over all learned tasks. Tasks
-    are resampled, and with them their items."""
+    are resampled, and with them their items: the limits are about tasks like these. Those of the
+    values ending in ``_here`` are about these very tasks, over their items."""
     readable, learned = tasks[tasks["readable"]], tasks[tasks["learned"]]
-    return {
+    values = {
         "probe_tasks": Value(len(readable), n=len(tasks), unit="tasks"),
         "probe_drop": _over_tasks(readable["drop"], seed),
         "probe_minus_model": _over_tasks(readable["excess"], seed),
         "probe_minus_model_all": _over_tasks(learned["excess"], seed),
     }
+    for name, column in (("probe_drop", "drop"), ("probe_minus_model", "excess")):
+        limits = {"value": column, "low": f"{column}_low", "high": f"{column}_high"}
+        values[f"{name}_here"] = over_items(
+            pd.DataFrame({to: readable[own] for to, own in limits.items()})
+        )
+    return values
 
 
 def _over_tasks(column: pd.Series, seed: int) -> Value:
@@ -281,7 +288,7 @@ def steps_of(curves: pd.DataFrame) -> pd.DataFrame:
 # --- null ---------------------------------------------------------------------------------------
 
 
-def null_shallow(seed: int, tasks: int = 6, items: int = 60) -> dict[str, Value]:
+def null_shallow(seed: int, tasks: int = 4, items: int = 60) -> dict[str, Value]:
     """The claims' measures where forgetting destroyed the hidden states, where a probe reads just
     what the model says, and where all starts learn at one rate."""
     rng = np.random.default_rng(seed)
@@ -537,6 +544,7 @@ def _draw_probes(sweep: pd.DataFrame, answered: pd.DataFrame) -> Any:
     own = mean_of_tasks(answered, ["kind", "model"])
     control = sweep.groupby(["kind", "model", "depth"])["control"].mean()
     last = int(sweep["depth"].max())
+    lowest = min(0.3, shown["low"].min() - 0.02, own["low"].min() - 0.02)
     figure, panels = kind_panels(sweep["kind"])
     for kind, panel in panels.items():
         for place, model in enumerate(MODELS):
@@ -552,7 +560,7 @@ def _draw_probes(sweep: pd.DataFrame, answered: pd.DataFrame) -> Any:
         panel.plot([], [], "--", color=plots.INK, lw=0.9, label="control: shuffled labels")
         panel.plot([], [], "o", color=plots.INK, mfc="white", label="the model's own answers")
         panel.axhline(0.5, color=plots.INK, lw=0.8, ls="--")
-        panel.set(xlabel="depth read (blocks)", ylim=(0.3, 1.02))
+        panel.set(xlabel="depth read (blocks)", ylim=(lowest, 1.02))
         ticks = list(range(0, last + 1, max(1, last // 8)))
         panel.set_xticks([*ticks, last * 1.12 + 0.25 + 0.04 * max(last, 4)], [*ticks, "said"])
     next(iter(panels.values())).set_ylabel("share of items, mean over tasks")
@@ -625,9 +633,9 @@ def _relearning_words(
     if compared:
         shares = (told(values[f"relearn_share_{name}"]) for name in ("forgotten", "comparison"))
         rate = (
-            f"Share of what was lacking that is back in the mean over the run, on the "
+            "Share of what was lacking that is back in the mean over the run, on the "
             f"{values['relearn_tasks'].value:.0f} tasks on which both lack something: forgotten "
-            f"{next(shares)}, {compared} {next(shares)}."
+            f"{next(shares)}, {compared} {next(shares)}; limits over tasks."
         )
     caption = (
         "How soon does the skill come back? Accuracy on held-out items while some items are tuned "
