@@ -12,7 +12,7 @@ from tiny import tiny_lm
 from palimpsest.core.study import assert_null_rate
 from palimpsest.forgetting.protocol import Tuning
 from palimpsest.studies.controls import weights_of
-from palimpsest.studies.random_label_forgetting import cast, controls
+from palimpsest.studies.random_label_forgetting import cast, controls, relatives
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def test_alike_by_hand():
     tasks = [f"t{place}" for place in range(8)]
     damage = pd.DataFrame({"own": np.arange(8.0), "same": np.arange(8.0) ** 2}, index=tasks)
     damage["reverse"] = -damage["own"]
-    assert controls.alike(damage, "own", ["same"]).value == pytest.approx(1, abs=1e-5)
-    assert controls.alike(damage, "own", ["same", "reverse"]).value == pytest.approx(0)
-    assert controls.alike(damage, "own", []).value is None
-    assert controls.alike(damage.assign(flat=0.0), "own", ["flat"]).value is None
-    assert controls.alike(damage.head(3), "own", ["same"]).value is None
+    assert relatives.alike(damage, "own", ["same"]).value == pytest.approx(1, abs=1e-5)
+    assert relatives.alike(damage, "own", ["same", "reverse"]).value == pytest.approx(0)
+    assert relatives.alike(damage, "own", []).value is None
+    assert relatives.alike(damage.assign(flat=0.0), "own", ["flat"]).value is None
+    assert relatives.alike(damage.head(3), "own", ["same"]).value is None
 
 
 def test_damage_leaves_out_the_own_task_and_what_was_not_learned():
@@ -90,14 +90,14 @@ def test_damage_leaves_out_the_own_task_and_what_was_not_learned():
     ]
     table = pd.DataFrame(rows, columns=["source", "task", "before", "after", "ratio"])
     table = table.assign(own=table["source"] == table["task"], model="m")
-    damage = controls.damages(table)["m"]
+    damage = relatives.damages(table)["m"]
     assert damage["a"] == pytest.approx(0.2)
     assert math.isnan(damage["b"])
 
 
 def test_claims_do_not_hold_by_luck():
     assert_null_rate(controls.controls)
-    assert_null_rate(controls.relatives)
+    assert_null_rate(relatives.relatives)
 
 
 # --- cells ------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ def test_controls_of_tasks_that_were_learned(tmp_path, rng):
 
 
 def test_without_relatives_the_study_says_so(tmp_path):
-    result = controls.relatives(context(tmp_path))
-    assert result.notes == {"rl-23": controls.NO_RELATIVES}
+    result = relatives.relatives(context(tmp_path))
+    assert result.notes == {"rl-23": relatives.NO_RELATIVES}
     assert set(result.figures) == {"relatives"}
 
 
@@ -198,7 +198,7 @@ def test_relatives_of_a_model_that_knows_nothing(tmp_path, monkeypatch):
         object.__setattr__(lm, "name", name)
         others[name] = lm
     monkeypatch.setattr(cast, "relatives", lambda _: others)
-    result = controls.relatives(ctx)
+    result = relatives.relatives(ctx)
     assert {"alike_rho", "twin_rho", "relative_other_rho"} <= set(result.values)
     assert len(result.tables["relatives"]) == 3 * 2 * 4
     assert set(result.figures) == {"relatives"}

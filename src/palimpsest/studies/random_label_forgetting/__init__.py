@@ -16,6 +16,8 @@ from palimpsest.studies.random_label_forgetting import (
     one_task,
     predictors,
     regimes,
+    relatives,
+    relearning,
     shallow,
     variants,
 )
@@ -25,7 +27,8 @@ from palimpsest.studies.random_label_forgetting.parameters import Parameters
 __all__ = ["STUDIES", "Parameters", "preflight"]
 
 _MODULES = (
-    one_task, grid, families, regimes, variants, predictors, items, bias, shallow, controls, inside,
+    one_task, grid, families, regimes, variants, predictors, items, bias, shallow, relearning,
+    controls, relatives, inside,
 )  # fmt: skip
 STUDIES = {one.name: one for module in _MODULES for one in module.STUDIES}
 

@@ -22,13 +22,13 @@ from palimpsest.forgetting.items import TaskItems, TwoWay
 from palimpsest.forgetting.protocol import Tuning
 from palimpsest.forgetting.rewriting import answer_first
 from palimpsest.studies.random_label_forgetting import cast
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
 LABELLED = 32  # items a bias is refitted on, fewer where there are few
 LOST = 0.05  # of the accuracy, from which on it makes sense to ask what a bias gives back
 TEACHING_EPOCHS = 6  # on the true labels of both forms, from θ_ft on
 MOST_DRAWS = 2  # of labels for each form
 ORIGINAL, REWRITTEN = "original", "rewritten"
-LOOKS = {"shared": ("#0072B2", "o"), "content": ("#D55E00", "D")}
 TUNED = ("#009E73", "s")
 SECTION = "this book, section on bias (arXiv:2409.02228 does not ask)"
 
@@ -93,7 +93,7 @@ def given_back(table: pd.DataFrame, seed: int = 0) -> stats.Interval:
 def bias_values(table: pd.DataFrame, seed: int = 0) -> dict[str, Value]:
     """Means over the tasks of each kind, and the share given back, tasks resampled."""
     values = {}
-    for kind in LOOKS:
+    for kind in KINDS:
         of = table[table["kind"] == kind]
         values[f"bias_share_{kind}"] = Value.of(given_back(of, seed), "of the loss")
         for name, column, unit in (
@@ -371,7 +371,7 @@ def _draw_bias(table: pd.DataFrame) -> Any:
     heights = np.arange(len(table)) + (table["kind"] == "content") * 0.8
     axes[0].plot(table["before"], heights, TUNED[1], color=TUNED[0], ms=5, ls="", label="tuned")
     axes[1].plot(table["auc_before"], heights, TUNED[1], color=TUNED[0], ms=5, ls="")
-    for kind, (colour, marker) in LOOKS.items():
+    for kind, (colour, marker) in KINDS.items():
         of = (table["kind"] == kind).to_numpy()
         if not of.any():
             continue
@@ -398,7 +398,7 @@ def _draw_bias(table: pd.DataFrame) -> Any:
 
 def _bias_words(table: pd.DataFrame, values: dict[str, Value]) -> tuple[str, str]:
     told = []
-    for kind in LOOKS:
+    for kind in KINDS:
         count = int((table["kind"] == kind).sum())
         if count:
             told.append(
@@ -428,7 +428,7 @@ def _draw_forms(ratios: pd.DataFrame) -> Any:
         for trained, shift in ((ORIGINAL, -0.13), (REWRITTEN, 0.13)):
             rows = ratios[(ratios["trained"] == trained)]
             rows = rows[(rows["asked"] == trained) == own]
-            colour, marker = LOOKS[names[trained]]
+            colour, marker = KINDS[names[trained]]
             heights = np.array([tasks.index(task) for task in rows["task"]]) + shift
             ends = rows[["low", "high"]].to_numpy(float).clip(-3, 3).T
             panel.hlines(heights, *ends, color=colour, lw=1.5, alpha=0.7)

@@ -11,7 +11,8 @@ from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, study
 from palimpsest.forgetting import measures
 from palimpsest.studies.random_label_forgetting import cast
-from palimpsest.studies.random_label_forgetting.grid import KINDS, after_all, own
+from palimpsest.studies.random_label_forgetting.grid import after_all, own
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
 FEWEST_SOURCES = 3  # a task's own and two to choose from
 FEWEST_TASKS = 2  # of a kind, for a mean with an interval
@@ -40,7 +41,9 @@ def kind_gap(ratios: pd.Series, kinds: dict[str, str], seed: int) -> dict[str, V
     return values | {"kind_gap": Value.of(gap, "ratio")}
 
 
-def through_others(before: pd.DataFrame, after: pd.DataFrame, seed: int) -> pd.DataFrame:
+def through_others(
+    before: pd.DataFrame, after: pd.DataFrame, seed: int, draws: int = 2000
+) -> pd.DataFrame:
     """Whether another task's random labels take more from a task than its own do.
 
     The best of many others beats the own one by luck. So the items are parted at random; on one
@@ -72,7 +75,7 @@ def through_others(before: pd.DataFrame, after: pd.DataFrame, seed: int) -> pd.D
             best = int(means.argmax())
             chosen.append(best)
             gaps[half != side] = values[half != side, best] - values[half != side, mine]
-        found = stats.cluster_bootstrap(gaps, seed=seed)
+        found = stats.cluster_bootstrap(gaps, draws=draws, seed=seed)
         rows.append(
             {
                 "task": task, "own": float(values[:, mine].mean()),
@@ -132,7 +135,7 @@ def null_families(seed: int, tasks: int = 10, items: int = 60) -> dict[str, Valu
     ratios = measures.cells(before, own(after)).set_index("task")["value"]
     return {
         "kind_gap": kind_gap(ratios, kinds, seed)["kind_gap"],
-        "better_by_other": share_clear(through_others(before, after, seed)),
+        "better_by_other": share_clear(through_others(before, after, seed, draws=200)),
     }
 
 

@@ -17,8 +17,8 @@ from palimpsest.core.results import Claim, Figure, Result, Value
 from palimpsest.core.study import Context, study
 from palimpsest.forgetting import measures
 from palimpsest.studies.random_label_forgetting import cast
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
-KINDS = {"shared": ("#0072B2", "o"), "content": ("#D55E00", "D")}
 STATES = {"pretrained": ("#7f7f7f", "X"), "tuned": ("#009E73", "s")}
 FILLS = 50  # rounds in which the diagonal is filled by its expectation; it settles in a few
 FEWEST = 4  # tasks that can be parted into two halves of two

@@ -24,16 +24,15 @@ from palimpsest.core.study import Context, study
 from palimpsest.forgetting.items import TwoWay
 from palimpsest.studies.controls import Weights, with_weights
 from palimpsest.studies.random_label_forgetting import cast
-from palimpsest.studies.random_label_forgetting.one_task import LOOK
-from palimpsest.studies.random_label_forgetting.shallow import (
-    UNREAD,
+from palimpsest.studies.random_label_forgetting.looks import (
+    KINDS,
     band,
     kind_panels,
     legend_of,
     look_of,
-    mean_of_tasks,
-    told,
 )
+from palimpsest.studies.random_label_forgetting.shallow import UNREAD
+from palimpsest.studies.random_label_forgetting.summaries import mean_of_tasks, told
 
 MOST_ITEMS = 60  # of a task; each is read at every depth in two models, and patched both ways
 MODELS = ("tuned", "forgotten")
@@ -276,7 +275,7 @@ def inside(ctx: Context) -> Result:
     seed, tasks = ctx.seed, cast.controlled(ctx)
     own = {model: {task: read[task, model][:, -1] for task in tasks} for model in MODELS}
     groups = {"all": tasks} | {
-        kind: of for kind in LOOK if (of := [task for task in tasks if kinds[task] == kind])
+        kind: of for kind in KINDS if (of := [task for task in tasks if kinds[task] == kind])
     }
     share = {
         (way, group): shares(own[receiver], own[donor], {t: patched[t, way] for t in of}, seed)
@@ -395,7 +394,7 @@ def _lens_words(shown: pd.DataFrame, values: dict[str, Value]) -> tuple[str, str
         for row in last.sort_values(["kind", "what"], ascending=False).itertuples()
     )
     parts = []
-    for kind in (kind for kind in LOOK if f"lens_parting_depth_{kind}" in values):
+    for kind in (kind for kind in KINDS if f"lens_parting_depth_{kind}" in values):
         depth = values[f"lens_parting_depth_{kind}"].value
         parts.append(
             f"{kind} answers, " + ("never" if depth is None else f"from depth {depth:.0f} on")
@@ -437,7 +436,7 @@ def _patched_words(blocks_there: int, values: dict[str, Value]) -> tuple[str, st
             f"after block {block} {told(values[f'patch_restored_{block}_{kind}'])}"
             for block in sorted({1, math.ceil(blocks_there / 2), blocks_there})
         )
-        for kind in LOOK
+        for kind in KINDS
         if f"patch_restored_1_{kind}" in values
     )
     caption = (
@@ -461,7 +460,7 @@ def _draw_weights(moved: pd.DataFrame, kinds: dict[str, str]) -> Any:
             else moved[_outside(moved)]
         )
         part = part.assign(x=part["block"] if kind else part["kind"].map(outside.index))
-        for of, (colour, marker) in LOOK.items():
+        for of, (colour, marker) in KINDS.items():
             own = part[part["task"].map(kinds) == of]
             if len(own):
                 shift = 0.12 if of == "content" else -0.12

@@ -33,7 +33,8 @@ from palimpsest.forgetting.probes import hidden_states
 from palimpsest.forgetting.protocol import WATCHED
 from palimpsest.studies.controls import Weights, with_weights
 from palimpsest.studies.random_label_forgetting import cast
-from palimpsest.studies.random_label_forgetting.one_task import LOOK, LOOKS
+from palimpsest.studies.random_label_forgetting.looks import KINDS
+from palimpsest.studies.random_label_forgetting.one_task import LOOKS
 
 LEARNING_EPOCHS = 8  # passes over one task's true labels; the forgetting's, if those are fewer
 NEIGHBOURS = 10
@@ -400,7 +401,7 @@ def _before_and_after(ctx: Context, task: str) -> pd.DataFrame:
 
 def _rows(panel: Any, rows: pd.DataFrame, tasks: list[str], kinds: dict[str, Kind]) -> None:
     """One measure: a row for each task, in its kind's colour and marker, with its interval."""
-    for kind, (colour, marker) in LOOK.items():
+    for kind, (colour, marker) in KINDS.items():
         own = rows[[kinds[task] == kind for task in rows["task"]]]
         heights = [tasks.index(task) for task in own["task"]]
         panel.hlines(heights, own["low"], own["high"], color=colour, lw=1.6, alpha=0.75)

@@ -18,6 +18,7 @@ from palimpsest.forgetting.labels import random_labels
 from palimpsest.forgetting.measures import forget_ratio
 from palimpsest.forgetting.protocol import WATCHED
 from palimpsest.studies.random_label_forgetting import cast
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
 LOOKS = 12  # at the items, along the way
 EXAMPLES = 3
@@ -27,7 +28,6 @@ LINES = {
     "agreement": "as the coins say, items tuned on",
 }
 STYLES = {"unseen": "-", "trained": "--", "agreement": "-."}
-LOOK: dict[Kind, tuple[str, str]] = {"shared": ("#0072B2", "o"), "content": ("#D55E00", "D")}
 OF_COINS = ("#CC79A7", "v")
 
 
@@ -185,7 +185,7 @@ def _draw(table: pd.DataFrame, chosen: dict[Kind, str]) -> Any:
     for panel, (kind, task) in zip(axes, chosen.items(), strict=True):
         for what, words in LINES.items():
             own = table[(table["task"] == cast.label(task)) & (table["what"] == what)]
-            colour, marker = OF_COINS if what == "agreement" else LOOK[kind]
+            colour, marker = OF_COINS if what == "agreement" else KINDS[kind]
             panel.fill_between(
                 own["step"], own["low"], own["high"], color=colour, alpha=0.15, lw=0, zorder=2
             )

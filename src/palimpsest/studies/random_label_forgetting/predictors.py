@@ -26,7 +26,7 @@ from palimpsest.forgetting.items import Kind
 from palimpsest.forgetting.probes import hidden_states
 from palimpsest.studies.controls import Weights, with_weights
 from palimpsest.studies.random_label_forgetting import cast
-from palimpsest.studies.random_label_forgetting.one_task import LOOK
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
 # Quantity -> what a reader is told of it.
 QUANTITIES = {
@@ -391,7 +391,7 @@ def _draw(table: pd.DataFrame, kinds: dict[str, Kind]) -> Any:
     for panel, name in zip(axes, shown, strict=True):
         for kind in get_args(Kind):
             own = learned[[kinds[task] == kind for task in learned.index]]
-            colour, marker = LOOK[kind]
+            colour, marker = KINDS[kind]
             panel.plot(
                 own[name], own["ratio"], marker, color=colour, ms=6, mec="white", mew=0.6,
                 label=f"{kind} answers" if len(own) else None,

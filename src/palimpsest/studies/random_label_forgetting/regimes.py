@@ -66,7 +66,7 @@ def null_regimes(seed: int, tasks: int = 8, items: int = 60) -> dict[str, Value]
     tables = []
     for _, part in base.groupby("task", sort=False):
         three = [one.loc[part.index] for one in answers]
-        tables.append(measures.regimes(*three, draws=200, seed=seed))
+        tables.append(measures.regimes(*three, draws=100, seed=seed))
     found = pd.concat(tables, ignore_index=True)
     return {"middle_share": middle_share(found.assign(regime=found["regime"].map(SHORT)))}
 

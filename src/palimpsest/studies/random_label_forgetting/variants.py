@@ -12,7 +12,8 @@ from palimpsest.forgetting import measures
 from palimpsest.forgetting.labels import Scheme
 from palimpsest.forgetting.predictors import spearman
 from palimpsest.studies.random_label_forgetting import cast
-from palimpsest.studies.random_label_forgetting.grid import KINDS, own
+from palimpsest.studies.random_label_forgetting.grid import own
+from palimpsest.studies.random_label_forgetting.looks import KINDS
 
 FEWEST = 5  # tasks from which a rank correlation is tested
 TOO_FEW = "a rank correlation needs at least five tasks that were learned"
