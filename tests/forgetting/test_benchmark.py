@@ -37,8 +37,12 @@ def test_both_give_every_item_the_same_answer(benchmark: ModuleType, architectur
     assert result.different_answers == 0
     assert result.largest_difference < 1e-4
     assert result.theirs.keys() == {4, 16}
-    best = min(one.clock for one in result.theirs.values())
-    assert result.ratio.clock == pytest.approx(best / result.ours.clock)
+    times = {size: one.processor for size, one in result.theirs.items()}
+    assert result.ratios["default"] == pytest.approx(times[4] / result.ours.processor)
+    assert result.ratios["best"] == pytest.approx(min(times.values()) / result.ours.processor)
+    assert result.ratios["best_first"] == pytest.approx(
+        min(times.values()) / result.first.processor
+    )
 
 
 def test_the_line_goes_through_every_number_of_tasks_and_items(benchmark: ModuleType) -> None:

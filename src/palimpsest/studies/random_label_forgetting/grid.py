@@ -6,6 +6,7 @@ randomised and each draw of the labels, so a run that was stopped goes on cell b
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,12 @@ def mean_over_tasks(table: pd.DataFrame, column: str, seed: int) -> stats.Interv
     """The mean of a column over tasks, with tasks resampled. The coins of one task say nothing on
     those of another, so draws belong to their task and are averaged within it."""
     return stats.cluster_bootstrap(table.groupby("task", sort=False)[column].mean(), seed=seed)
+
+
+def _share(table: pd.DataFrame, column: str, seed: int, unit: str = "share") -> Value:
+    """:func:`mean_over_tasks` of what lies between 0 and 1: so do the limits, of two tasks too."""
+    one = mean_over_tasks(table, column, seed)
+    return Value.of(replace(one, low=max(0.0, one.low), high=min(1.0, one.high)), unit)
 
 
 def split_gap(before: pd.DataFrame, after: pd.DataFrame, seed: int) -> stats.Interval:
@@ -169,7 +176,7 @@ def null_grid(seed: int, tasks: int = 8, items: int = 40) -> dict[str, Value]:
     cells = over_draws(off_diagonal(measures.cells(before, after)))
     shares = measures.variance_shares(cells, draws=400, seed=seed).set_index("part")
     return {
-        "train_right": Value.of(mean_over_tasks(trained, "right", seed), "share"),
+        "train_right": _share(trained, "right", seed),
         "split_gap": Value.of(split_gap(before, own(after), seed), "ratio"),
         "column_minus_row": _of_row(shares.loc["column minus row"], "share"),
     }
@@ -246,10 +253,10 @@ def grid(ctx: Context) -> Result:
     alone = own_table(pre, begun.answers, own(after), seed)
     alone.insert(1, "kind", alone["task"].map(cast.kinds(ctx)))
     values = {
-        "train_right": Value.of(mean_over_tasks(dose, "right", seed), "share"),
-        "agreement_mean": Value.of(mean_over_tasks(dose, "agreement", seed), "share"),
-        "dose_mean": Value.of(mean_over_tasks(dose, "p", seed), "probability"),
-        "distance_mean": Value.of(mean_over_tasks(dose, "distance", seed), "probability"),
+        "train_right": _share(dose, "right", seed),
+        "agreement_mean": _share(dose, "agreement", seed),
+        "dose_mean": _share(dose, "p", seed, "probability"),
+        "distance_mean": _share(dose, "distance", seed, "probability"),
         "steps_mean": Value.of(mean_over_tasks(dose, "steps", seed), "steps"),
         "seconds_mean": Value(float(dose["seconds"].mean()), n=len(dose), unit="s"),
         "split_gap": Value.of(split_gap(begun.answers, own(after), seed), "ratio"),
