@@ -15,6 +15,7 @@ import contextlib
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ from palimpsest.core.progress import track
 TokenPair = tuple[list[int], list[int]]
 
 # Per batch. On a CPU small batches stay in the cache; on a GPU the launches are what costs.
-_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _BATCH_LOGITS = {"cpu": 2**25, "cuda": 2**28}
 # A shared beginning is worth a second pass from this many tokens on; its length is a multiple of
 # _STEM_STEP, so that many questions have stems of one length and are read together.
@@ -198,8 +199,10 @@ def reading(model: nn.Module) -> Iterator[None]:
 def _encode(lm: LanguageModel, texts: list[str], special_tokens: bool) -> list[list[int]]:
     if not texts:
         return []
-    encoded = lm.tokenizer(texts, add_special_tokens=special_tokens, verbose=False)["input_ids"]
-    return [list(ids) for ids in encoded]
+    encoded = lm.tokenizer(
+        texts, add_special_tokens=special_tokens, return_attention_mask=False, verbose=False
+    )
+    return [list(ids) for ids in encoded["input_ids"]]
 
 
 def _in_order(
@@ -242,15 +245,18 @@ class _Window:
 
 @dataclass
 class _Reading:
-    """One sequence to run through the model and the windows that it answers."""
+    """One sequence to run through the model and the windows that it answers, all known before it
+    is first asked for its places."""
 
     ids: np.ndarray
     windows: list[_Window]
 
+    @cached_property
     def places(self) -> np.ndarray:
         if len(self.windows) == 1:
             return self.windows[0].places
-        return np.unique(np.concatenate([window.places for window in self.windows]))
+        # They are few: a set is faster than numpy's sort.
+        return np.array(sorted({each for one in self.windows for each in one.places.tolist()}))
 
 
 def _windows(text: int, ids: np.ndarray, wanted: np.ndarray, limit: int) -> Iterator[_Window]:
@@ -303,7 +309,7 @@ class _Branch:
         return max(len(entry.ids) for entry in self.readings)
 
     def asked(self) -> int:
-        return sum(len(entry.places()) for entry in self.readings)
+        return sum(len(entry.places) for entry in self.readings)
 
 
 def _branches(readings: list[_Reading]) -> list[_Branch]:
@@ -330,7 +336,7 @@ def _branches(readings: list[_Reading]) -> list[_Branch]:
 
 def _alike(one: _Reading, other: _Reading) -> int:
     """How many tokens of two readings may stand in one stem."""
-    limit = min(int(entry.places()[0]) for entry in (one, other))
+    limit = min(int(entry.places[0]) for entry in (one, other))
     apart = np.flatnonzero(one.ids[:limit] != other.ids[:limit])
     shared = int(apart[0]) if len(apart) else limit
     return shared - shared % _STEM_STEP
@@ -440,7 +446,7 @@ def _run_at_once(lm: LanguageModel, batch: list[_Branch]) -> Tensor:
     readings = [entry for branch in batch for entry in branch.readings]
     width = max(len(entry.ids) for entry in readings) - stem
     ids = np.full((len(readings), width), lm.pad_id, dtype=np.int64)
-    places = [entry.places() - stem for entry in readings]
+    places = [entry.places - stem for entry in readings]
     starts = np.cumsum([0, *(len(found) for found in places)])
     where, targets = [], []
     for line, entry in enumerate(readings):

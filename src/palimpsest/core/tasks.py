@@ -357,17 +357,18 @@ def _manager(folder: Path, names: list[str], defaults: bool) -> "TaskManager":
             f"There is no folder of tasks {folder}. Give a folder of lm-eval YAML files."
         )
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    unknown = [name for name in names if name not in manager.all_tasks]
+    own = list(manager.all_tasks)
+    unknown = [name for name in names if name not in own]
     if unknown and defaults:
         # Indexing lm-eval's own fourteen thousand files takes half a minute, so only when asked.
         manager = TaskManager(include_path=str(folder), include_defaults=True)
         unknown = [name for name in names if name not in manager.all_tasks]
     for name in unknown:
         _check_files(folder, name)
-        where, known = str(folder), list(manager.all_tasks)
+        where, known = str(folder), own
         if defaults:
             where = f"{folder} or among lm-eval's own"
-            known = difflib.get_close_matches(name, known, n=10)  # of thousands
+            known = difflib.get_close_matches(name, manager.all_tasks, n=10) or own  # of thousands
         raise UserError(f"There is no task '{name}' in {where}: {nearest(name, known)}")
     return manager
 
