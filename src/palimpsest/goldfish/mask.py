@@ -39,7 +39,12 @@ class Mask(Protocol):
     """What all masks have in common."""
 
     def __call__(
-        self, ids: Tensor, segments: Tensor | None = None, *, visit: int = 0
+        self,
+        ids: Tensor,
+        segments: Tensor | None = None,
+        *,
+        visit: int = 0,
+        rows: Sequence[int] | Tensor | None = None,
     ) -> Tensor: ...
 
 
@@ -92,14 +97,21 @@ class HashedMask:
                     f"{nearest(str(getattr(self, name)), known)}"
                 )
 
-    def __call__(self, ids: Tensor, segments: Tensor | None = None, *, visit: int = 0) -> Tensor:
+    def __call__(
+        self,
+        ids: Tensor,
+        segments: Tensor | None = None,
+        *,
+        visit: int = 0,
+        rows: Sequence[int] | Tensor | None = None,
+    ) -> Tensor:
         """bool [B, T]: whether each token is a target.
 
         Args:
             ids: integers [B, T] or [T].
             segments: integers of the same shape; where the number changes, another document begins.
                 Padding is a segment too: an attention mask will do.
-            visit: not looked at; a passage is masked alike each time.
+            visit, rows: not looked at; a passage is masked alike each time and everywhere.
 
         Raises:
             DataError: ids that are no integers, or of another number of dimensions.
@@ -152,8 +164,15 @@ class StaticMask:
         _check_rate(self.k)
         _check_whole("start", self.start, 0, "the first position that is left out")
 
-    def __call__(self, ids: Tensor, segments: Tensor | None = None, *, visit: int = 0) -> Tensor:
-        """bool [B, T], as :meth:`HashedMask.__call__`; segments and visit are not looked at."""
+    def __call__(
+        self,
+        ids: Tensor,
+        segments: Tensor | None = None,
+        *,
+        visit: int = 0,
+        rows: Sequence[int] | Tensor | None = None,
+    ) -> Tensor:
+        """bool [B, T], as :meth:`HashedMask.__call__`; of the ids alone."""
         lines = _lines(ids)
         place = torch.arange(lines.shape[1], device=lines.device)
         drop = (place >= self.start) & ((place - self.start) % self.k == 0) & (place > 0)
@@ -225,8 +244,15 @@ class OfficialMask:
         _check_rate(self.k)
         _check_whole("h", self.h, 1, "the number of tokens in a product")
 
-    def __call__(self, ids: Tensor, segments: Tensor | None = None, *, visit: int = 0) -> Tensor:
-        """bool [B, T], as :meth:`HashedMask.__call__`; segments and visit are not looked at."""
+    def __call__(
+        self,
+        ids: Tensor,
+        segments: Tensor | None = None,
+        *,
+        visit: int = 0,
+        rows: Sequence[int] | Tensor | None = None,
+    ) -> Tensor:
+        """bool [B, T], as :meth:`HashedMask.__call__`; of the ids alone."""
         lines = _lines(ids).cpu()
         keep = torch.ones_like(lines, dtype=torch.bool)
         targets = lines[:, 1:]
