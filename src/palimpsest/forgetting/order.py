@@ -129,7 +129,7 @@ def compare_orders(
         rows.append({"measure": measure, **vars(found.rho), "p": found.p})
 
     add("area", learned.to_numpy(), forgotten.to_numpy())
-    partial = _partial(learned.to_numpy(), forgotten.to_numpy(), start, draws, seed)
+    partial = partial_rho(learned.to_numpy(), forgotten.to_numpy(), start, draws, seed)
     rows.append({"measure": "area given the start", **vars(partial), "p": math.nan})
     add("crossing", -up[seen], down[seen], fewest)
     # One step beyond the last stands for "never".
@@ -306,8 +306,11 @@ def _square(curves: pd.DataFrame) -> pd.DataFrame:
     return square
 
 
-def _partial(first: Floats, second: Floats, fixed: Floats, draws: int, seed: int) -> Interval:
-    """Spearman's partial correlation of two quantities with a third held fixed."""
+def partial_rho(
+    first: Floats, second: Floats, fixed: Floats, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Spearman's partial correlation of two quantities, [n] each, with a third held fixed; items
+    resampled. NaN below five items, or where one of the three does not vary."""
     data = np.stack([first, second, fixed])
     if len(first) < 5 or not np.ptp(data, axis=1).min() > 0:
         return Interval(math.nan, math.nan, math.nan, len(first))

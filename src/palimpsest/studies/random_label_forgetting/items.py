@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from palimpsest.core import plots, stats
+from palimpsest.core import plots
 from palimpsest.core.errors import ModelError
 from palimpsest.core.metrics import distance_from_chance
 from palimpsest.core.models import LanguageModel
@@ -28,7 +28,7 @@ from palimpsest.core.study import Context, study
 from palimpsest.forgetting import measures, order
 from palimpsest.forgetting.items import Kind, TaskItems, TwoWay
 from palimpsest.forgetting.labels import random_labels
-from palimpsest.forgetting.predictors import paper_depth, weighted_rho
+from palimpsest.forgetting.predictors import paper_depth
 from palimpsest.forgetting.probes import hidden_states
 from palimpsest.forgetting.protocol import WATCHED
 from palimpsest.studies.controls import Weights, with_weights
@@ -178,31 +178,11 @@ def judged(
     for name, values in {"confidence": both["p_before"].to_numpy(), **predictions}.items():
         table = order.judge(values, both, draws=draws, seed=seed)
         if name != "confidence":
-            given = partial_rho(values, change, margin, draws, seed)
+            given = order.partial_rho(values, change, margin, draws, seed)
             table.loc[len(table)] = {"measure": GIVEN, **vars(given), "p": math.nan}
         weight = np.where(table["measure"] == "kept or forgotten", telling, 1.0)
         parts.append(table.assign(predictor=name, weight=weight))
     return pd.concat(parts, ignore_index=True)
-
-
-def partial_rho(
-    first: np.ndarray, second: np.ndarray, fixed: np.ndarray, draws: int = 2000, seed: int = 0
-) -> Interval:
-    """Spearman's partial correlation with a third quantity held fixed, items resampled."""
-    data = np.stack([first, second, fixed])
-    if data.shape[1] < 5 or not np.ptp(data, axis=1).min() > 0:
-        return Interval(math.nan, math.nan, math.nan, data.shape[1])
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        both, one, other = (
-            weighted_rho(a, b, weights)
-            for a, b in ((first, second), (first, fixed), (second, fixed))
-        )
-        left = (1 - one**2) * (1 - other**2)
-        return (both - one * other) / np.sqrt(np.where(left > 1e-6, left, math.nan))
-
-    units = stats.Factor(np.arange(data.shape[1]), np.zeros(data.shape[1], dtype=np.intp))
-    return stats.bootstrap(statistic, [units], data, draws, seed, (-1.0, 1.0))
 
 
 def order_values(table: pd.DataFrame) -> dict[str, Value]:
