@@ -157,6 +157,12 @@ class Claims(SphinxDirective):
         ]  # fmt: skip
 
 
+CACHED = (
+    "The time is that of the last execution, in which values found in the cache cost nothing. What "
+    "each profile costs with an empty cache is stated by the command palimpsest chapters."
+)
+
+
 class RunInfo(SphinxDirective):
     """``{run-info}``: where the numbers of this site come from."""
 
@@ -184,6 +190,7 @@ class RunInfo(SphinxDirective):
             head = ["Chapter", "Status", "Profile", "Device", "Time", "Peak memory"]
             made.append(_table(head, [_texts(row) for row in chapters],
                                [30, 14, 14, 14, 14, 14], "run-info"))  # fmt: skip
+            made.append(nodes.paragraph("", CACHED))
         return made
 
 
