@@ -44,7 +44,7 @@ def beside(report: dict[str, Any]) -> pd.DataFrame:
     times = {
         "here": found["ours"],
         "here, the first time": found["first"],
-        **{f"lm-eval, batches of {size}": one for size, one in found["theirs"].items()},
+        **{_theirs(size): one for size, one in found["theirs"].items()},
     }
     rows = [
         (
@@ -55,6 +55,10 @@ def beside(report: dict[str, Any]) -> pd.DataFrame:
     ]  # fmt: skip
     columns = ["answered by", "seconds", "seconds of the processor", "times the first line"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _theirs(size: str) -> str:
+    return f"lm-eval, batches of {size}" + (", its default" if size == "1" else "")
 
 
 if __name__ == "__main__":
