@@ -283,7 +283,8 @@ def grid(ctx: Context) -> Result:
     return Result(
         values=values,
         tables={
-            "tasks": _tasks(ctx, alone),
+            "tasks": _tasks(ctx),
+            "items": _items(ctx),
             "dose": dose.assign(task=dose["task"].map(cast.label)),
             "own": alone.assign(task=alone["task"].map(cast.label)),
             "grid": square.assign(**{key: square[key].map(how) for key, how in named.items()}),
@@ -332,13 +333,21 @@ def own_table(
     return pd.DataFrame(rows)
 
 
-def _tasks(ctx: Context, alone: pd.DataFrame) -> pd.DataFrame:
-    """What each task is made of, a row for each; ``tuned`` is its accuracy after true labels."""
+def _tasks(ctx: Context) -> pd.DataFrame:
+    """What each task is made of and how well it is done before any label is made random, a row for
+    each."""
+    table = _items(ctx)[["task", "kind", "ways", "wordings", "train", "test"]].copy()
+    answers = {"pretrained": cast.pretrained(ctx), "tuned": cast.start(ctx).answers}
+    for name, found in answers.items():
+        right = found.groupby(found["task"].map(cast.label))["correct"].mean()
+        table[name] = table["task"].map(right)
+    return table
+
+
+def _items(ctx: Context) -> pd.DataFrame:
+    """The counts of each task (``forgetting.items.TaskItems.row``), what was left out too."""
     rows = pd.DataFrame([one.row() for one in cast.items_of(ctx).values()])
-    tuned = cast.start(ctx).answers.groupby("task")["correct"].mean()
-    pre = cast.pretrained(ctx).groupby("task")["correct"].mean()
-    table = rows.assign(pretrained=rows["task"].map(pre), tuned=rows["task"].map(tuned))
-    return table.assign(task=table["task"].map(cast.label))
+    return rows.assign(task=rows["task"].map(cast.label))
 
 
 # --- figures ------------------------------------------------------------------------------------
