@@ -8,10 +8,10 @@ from palimpsest.core import models
 from palimpsest.core.models import LanguageModel
 from palimpsest.core.study import Context
 from palimpsest.goldfish.mask import HashedMask
+from palimpsest.studies import verbatim_training as pool
 from palimpsest.studies.controls import scaled
-from palimpsest.studies.goldfish_loss import pool
-from palimpsest.studies.goldfish_loss.pool import STANDARD, STRENGTHS, K, Trained
-from palimpsest.studies.goldfish_loss.texts import Rows, Texts, open_texts
+from palimpsest.studies.verbatim_texts import Rows, Texts, open_texts
+from palimpsest.studies.verbatim_training import STANDARD, STRENGTHS, K, Trained
 
 OWN = "palimpsest-m"  # the model whose small relative is shipped
 

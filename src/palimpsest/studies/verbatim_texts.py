@@ -132,11 +132,14 @@ def open_texts(lm: LanguageModel, data: str, wanted: dict[str, int], length: int
 # --- where documents come from ------------------------------------------------------------------
 
 
-def _documents(data: str) -> Iterator[Document]:
+def is_path(data: str) -> bool:
+    """Whether data are to be looked for on the disk and not on the hub."""
     path = Path(data).expanduser()
-    if path.exists() or path.suffix or path.is_absolute() or data.startswith("."):
-        return read_documents(path)
-    return read_documents(_from_hub(data))
+    return path.exists() or bool(path.suffix) or path.is_absolute() or data.startswith(".")
+
+
+def _documents(data: str) -> Iterator[Document]:
+    return read_documents(data if is_path(data) else _from_hub(data))
 
 
 def _from_hub(name: str) -> Any:
@@ -230,9 +233,9 @@ def _shared_out(
     if len(long) < sum(needed.values()):
         raise DataError(
             f"The data '{data}' have {len(long)} documents of at least {length} tokens, and "
-            f"{short} that are shorter; {sum(needed.values())} were expected, to be learned by heart and "
-            "as their twins. Give more or longer documents, or set documents, grouped, told or "
-            "length lower."
+            f"{short} that are shorter; {sum(needed.values())} were expected, to be learned by "
+            "heart and as their twins. Give more or longer documents, or set documents, grouped, "
+            "told or length lower."
         )
     parts, begin = {}, 0
     for kind in ("members", "grouped", "told"):

@@ -1,5 +1,7 @@
 """The trainings of chapter 3, as cells: everything else in the chapter only looks at these.
 
+They stand beside the chapter's package, for the reason given in ``verbatim_reading``.
+
 Three kinds. *By heart*: a few documents, again and again, under one loss for all. *Many masks*: one
 training in which every group of documents has a mask, or a rate of edits, of its own; a mask is
 data. *Ordinary*: documents told a known number of times among ordinary text, in one pass, with one
@@ -26,7 +28,7 @@ from palimpsest.goldfish.loss import masked_rows
 from palimpsest.goldfish.mask import HashedMask, Mask, RandomMask, StaticMask
 from palimpsest.goldfish.recitation import recite
 from palimpsest.studies.controls import Weights, weights_of, with_weights
-from palimpsest.studies.goldfish_loss.texts import Rows
+from palimpsest.studies.verbatim_texts import Rows
 from palimpsest.unlearning.objectives import gradient_difference
 from palimpsest.unlearning.runner import unlearn
 
@@ -64,12 +66,14 @@ class Trained:
         along: looks at it on the way, one a row.
         tokens: read.
         seconds: spent.
+        later: weights after more text, where there was more.
     """
 
     weights: Weights
     along: pd.DataFrame
     tokens: int
     seconds: float
+    later: Weights | None = None
 
 
 # --- by heart -----------------------------------------------------------------------------------
@@ -230,7 +234,7 @@ def many_masks(
 def _spread(visits: int) -> list[int]:
     """Up to :data:`LOOKS` visits after which to look, the last among them."""
     return sorted({round(visits * (at + 1) / min(LOOKS, visits)) for at in range(LOOKS)} - {0})[
-        : visits
+        :visits
     ]
 
 
@@ -280,7 +284,9 @@ def ordinary(
         h: tokens that decide on the next one, of goldfish masks.
         settings: how.
         seed: of order, first weights and dropout.
-        after: ordinary documents that are read when all of this was; the weights are those before.
+        after: ordinary documents that are read when all of this was, until there were as many
+            supervised tokens as the standard loss has in the part before; the weights are those
+            before, ``later`` those at the end.
 
     Returns:
         ``along``: ``step, tokens, supervised, loss`` (validation, nats a token).
@@ -302,22 +308,29 @@ def ordinary(
     recipe = settings.recipe(seed, decay, None if method == "DP-SGD" else 1.0)
     loss = PrivateLoss(CLIP, strength) if method == "DP-SGD" else causal_lm_loss
     clock = _Clock(lines, recipe, len(own) + len(everyday))
+    enough = sum(len(row) - 1 for row in lines[: clock.rows]) if later else math.inf
     looks = [{"step": 0, "tokens": 0, "supervised": 0, "loss": mean_loss(student, validation)}]
     kept: list[Weights] = []
 
-    def look(step: int, _: object) -> None:
+    def look(step: int, _: object) -> bool:
         if step == clock.main and later:
             kept.append(weights_of(student))
-        if step in clock.marks:
+        now = clock.at(step)
+        done = bool(kept) and now["supervised"] >= enough
+        if step in clock.marks or done:
             student.model.eval()
-            looks.append({**clock.at(step), "loss": mean_loss(student, validation)})
+            looks.append({**now, "loss": mean_loss(student, validation)})
+        return done
 
     with ExitStack() as stack:
         if method == "dropout and decay":
             stack.enter_context(block_dropout(student.model, strength))
         history = train(student, lines, recipe, loss=loss, on_step=look, progress=method)
-    weights = kept[0] if kept else weights_of(student)
-    return Trained(weights, pd.DataFrame(looks), history.tokens, history.seconds)
+    weights = weights_of(student)
+    return Trained(
+        kept[0] if kept else weights, pd.DataFrame(looks), history.tokens, history.seconds,
+        weights if kept else None,
+    )  # fmt: skip
 
 
 class _Clock:
@@ -332,6 +345,7 @@ class _Clock:
         ]
         self.tokens = np.cumsum([sizes[step].sum() for step in steps])
         self.targets = np.cumsum([targets[step].sum() for step in steps])
+        self.rows = main
         # The first step by which as many tokens are read as the part before the extra text has.
         self.main = int(np.searchsorted(self.tokens, sizes[:main].sum())) + 1
         self.main = min(self.main, len(steps))
