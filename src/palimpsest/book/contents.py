@@ -14,6 +14,7 @@ A chapter's notebook keeps to this form:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -47,7 +48,9 @@ class Book:
 
     def written(self) -> list[str]:
         """Names of the chapters that have a notebook, in the book's order."""
-        return [n for n, s in self.specs.items() if s.module and self.notebook(n).is_file()]
+        return [
+            n for n, spec in self.specs.items() if studies_of(spec) and self.notebook(n).is_file()
+        ]
 
     def find(self, word: str) -> str:
         """The name of the chapter that ``word`` means: a number, a name, or the start of one.
@@ -92,11 +95,18 @@ class Book:
     def studies(self, name: str) -> ModuleType:
         """Import the module of a chapter's studies (its ``Parameters`` and ``STUDIES``, and
         ``preflight(data, parameters, seed)`` where data can be unfit for it)."""
-        module = self.specs[name].module
+        module = studies_of(self.specs[name])
         if module is None:
             self.require_written(name)
             raise UserError(f"Chapter {name} names no module of studies.")
         return import_module(module)
+
+
+def studies_of(spec: ChapterSpec) -> str | None:
+    """The module of a chapter's studies: the one it names, else, by custom, that of its own name in
+    ``palimpsest.studies``; None if there is neither."""
+    custom = f"palimpsest.studies.{spec.name.partition('_')[2]}"
+    return spec.module or (custom if find_spec(custom) else None)
 
 
 def this_book() -> Book:

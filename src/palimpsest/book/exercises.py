@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from palimpsest.book.contents import studies_of
 from palimpsest.core.errors import UserError, nearest
 from palimpsest.studies import CHAPTERS, ChapterSpec
 from palimpsest.studies.answers import CHECKERS, Checker
@@ -49,10 +50,11 @@ def check(exercise: str, answer: Any, *, specs: Iterable[ChapterSpec] | None = N
     specs = CHAPTERS.values() if specs is None else specs
     known: dict[str, Checker] = {}
     for spec in specs:
-        if spec.module:
+        module = studies_of(spec)
+        if module:
             if f"{int(spec.name.partition('_')[0])}" == number:
-                _load(f"{spec.module}_answers")
-            known |= CHECKERS.get(f"{spec.module}_answers", {})
+                _load(f"{module}_answers")
+            known |= CHECKERS.get(f"{module}_answers", {})
     if key not in known:
         raise UserError(
             f"There is no exercise '{exercise}' whose answer can be checked; "

@@ -154,16 +154,17 @@ def privacy_spent(noise: float, share: float, steps: int, delta: float) -> float
         return math.inf
     best = math.inf
     for order in range(2, 257):
-        terms = [
-            math.lgamma(order + 1) - math.lgamma(j + 1) - math.lgamma(order - j + 1)
-            + (order - j) * math.log1p(-share) * (share < 1)
-            + (j * math.log(share) if j else 0.0)
-            + (j * j - j) / (2 * noise**2)
-            for j in range(order + 1)
-            if share < 1 or j == order
-        ]  # fmt: skip
-        top = max(terms)
-        log_moment = top + math.log(sum(math.exp(term - top) for term in terms))
+        if share == 1:  # every line is in every step: the Gaussian mechanism
+            log_moment = (order * order - order) / (2 * noise**2)
+        else:
+            terms = [
+                math.lgamma(order + 1) - math.lgamma(j + 1) - math.lgamma(order - j + 1)
+                + (order - j) * math.log1p(-share) + j * math.log(share)
+                + (j * j - j) / (2 * noise**2)
+                for j in range(order + 1)
+            ]  # fmt: skip
+            top = max(terms)
+            log_moment = top + math.log(sum(math.exp(term - top) for term in terms))
         spent = steps * log_moment / (order - 1) + math.log(1 / delta) / (order - 1)
         best = min(best, spent)
     return best

@@ -10,6 +10,7 @@ from palimpsest.core.documents import read_documents
 from palimpsest.studies.goldfish_loss import (
     attacks,
     heart,
+    inside,
     leaving,
     masks,
     membership,
@@ -22,7 +23,7 @@ from palimpsest.studies.verbatim_texts import is_path
 
 __all__ = ["STUDIES", "Parameters", "preflight"]
 
-_MODULES = (heart, leaving, told, price, masks, attacks, membership, shoot_out)
+_MODULES = (heart, leaving, told, price, masks, attacks, membership, shoot_out, inside)
 STUDIES = {one.name: one for module in _MODULES for one in module.STUDIES}
 
 

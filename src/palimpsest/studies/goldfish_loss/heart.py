@@ -70,7 +70,7 @@ def null_by_heart(seed: int, documents: int = 100) -> dict[str, Value]:
             statement="Under the standard loss most documents of a small set are recited word for "
             "word: more than half.",
             source=f"{SOURCE}: 84 of 100 articles",
-            grade="S2",
+            grade="known",
             measure="exact_standard",
             rule="exact_standard > 0.5",
         ),
@@ -78,7 +78,7 @@ def null_by_heart(seed: int, documents: int = 100) -> dict[str, Value]:
             id="gl-2",
             statement="Under the goldfish loss with k = 4 none is: fewer than one in twenty.",
             source=f"{SOURCE}: 0 of 100 articles",
-            grade="S2",
+            grade="known",
             measure="exact_k4",
             rule="exact_k4 < 0.05",
         ),
@@ -87,7 +87,7 @@ def null_by_heart(seed: int, documents: int = 100) -> dict[str, Value]:
             statement="Pieces are retained all the same: with k = 4 ROUGE-L is more than 0.05 "
             "above that of documents never seen.",
             source=f"{SOURCE}: about twice that of a model that never saw the text",
-            grade="S2",
+            grade="known",
             measure="rouge_excess_k4",
             rule="rouge_excess_k4 > 0.05",
         ),

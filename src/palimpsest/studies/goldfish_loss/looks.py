@@ -68,8 +68,8 @@ def line(
     high = [one.ci95[1] if one.ci95 else np.nan for one in values]
     axes.vlines(x, low, high, color=colour, lw=1.3, alpha=0.7, zorder=2)
     axes.plot(
-        x, height, style, marker=marker, color=colour, ms=5.5, mec="white", mew=0.5, label=label,
-        zorder=3,
+        x, height, linestyle=style, marker=marker, color=colour, ms=5.5, mec="white", mew=0.5,
+        label=label, zorder=3,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def null_price(seed: int, documents: int = 400) -> dict[str, Value]:
             statement="At as many supervised tokens the goldfish loss costs little: the validation "
             "loss is less than 0.05 nats above that of the standard loss.",
             source=f"{PAPER}: validation curves against supervised tokens end close together",
-            grade="S2",
+            grade="known",
             measure="price_supervised",
             rule="price_supervised < 0.05",
         ),
@@ -90,7 +90,7 @@ def null_price(seed: int, documents: int = 400) -> dict[str, Value]:
             id="gl-9",
             statement="At as many input tokens it costs something: the validation loss is higher.",
             source=f"{PAPER}: the goldfish loss is given more input for equal supervision",
-            grade="D",
+            grade="ours",
             measure="price_input",
             rule="price_input > 0",
         ),
@@ -99,7 +99,7 @@ def null_price(seed: int, documents: int = 400) -> dict[str, Value]:
             statement="Masking only the documents to be protected costs nothing that is seen on "
             "other text: less than 0.02 nats.",
             source=f"{PAPER}: the authors suggest to use it for high-risk sources alone",
-            grade="S2",
+            grade="known",
             measure="price_selective",
             rule="price_selective < 0.02",
         ),
@@ -114,11 +114,11 @@ def price(ctx: Context) -> Result:
         return [validation_losses(ctx, method, strength, seed, later) for seed in (of or seeds)]
 
     standard = losses(STANDARD, 0.0)
-    goldfish = losses("goldfish", float(K))
-    selective = losses(SELECTIVE, float(K), of=seeds[:1])
+    goldfish = losses("goldfish", K)
+    selective = losses(SELECTIVE, K, of=seeds[:1])
     values = {
         "price_input": price_of(goldfish, standard, ctx.seed),
-        "price_supervised": price_of(losses("goldfish", float(K), later=True), standard, ctx.seed),
+        "price_supervised": price_of(losses("goldfish", K, later=True), standard, ctx.seed),
         "price_selective": price_of(selective, standard[:1], ctx.seed),
         "selective_rouge_64": _selective_rouge(ctx),
     }
@@ -134,7 +134,7 @@ def _selective_rouge(ctx: Context) -> Value:
     """ROUGE-L of documents told 64 times where only told documents are masked."""
     seed = cast.seeds(ctx)[0]
     half = cast.half(ctx, seed)
-    table = retold(ctx, SELECTIVE, float(K), seed).table.set_index("text")["rouge"]
+    table = retold(ctx, SELECTIVE, K, seed).table.set_index("text")["rouge"]
     often = [at for at, times in zip(half.told, half.tellings, strict=True) if times == 64]
     return looks.mean(table[often], "ROUGE-L", ctx.seed)
 
@@ -142,7 +142,7 @@ def _selective_rouge(ctx: Context) -> Value:
 def _curves(ctx: Context) -> pd.DataFrame:
     """``loss, seed, step, tokens, supervised, validation``."""
     ways = [(name, *way, seed) for seed in cast.seeds(ctx) for name, way in SHOWN.items()]
-    ways.append((SELECTIVE, SELECTIVE, float(K), cast.seeds(ctx)[0]))
+    ways.append((SELECTIVE, SELECTIVE, K, cast.seeds(ctx)[0]))
     parts = []
     for name, method, strength, seed in ways:
         along = cast.ordinary(ctx, method, strength, seed).along

@@ -58,12 +58,12 @@ def null_shoot_out(seed: int, documents: int = 20) -> dict[str, Value]:
     base = rng.normal(0, 0.1, documents)
 
     def method() -> tuple[np.ndarray, np.ndarray]:
-        prices = 2.8 + np.array([0.0, *np.sort(rng.uniform(0.02, 0.4, 3))])
+        prices = 2.8 + np.array([0.0, *np.sort(rng.uniform(0.02, 0.35, 2)), 0.4])
         recited = 1.0 - 1.5 * (prices - 2.8)
         return prices, recited[:, None] + base + rng.normal(0, 0.1, (4, documents))
 
     own = method()
-    price = own[0][-1]
+    price = own[0][2]
     return {
         f"left_by_{_slug(rival)}": looks.gap(
             at_price(*method(), price), at_price(*own, price), seed=seed
@@ -121,10 +121,13 @@ def shoot_out(ctx: Context) -> Result:
         )
         if method in RIVALS:
             mine = np.concatenate([own[seed] for seed in price])
-            if np.isfinite(rest).all():
-                values[f"left_by_{slug}"] = looks.gap(rest, mine, "ROUGE-L", ctx.seed)
-            else:
+            weak = any(_curve(points, method, seed)[0].max() < price[seed] for seed in price)
+            if not np.isfinite(rest).all():
                 notes[RIVALS[method]] = f"{method} is dearer at every strength"
+            elif weak and rest.mean() > mine.mean():
+                notes[RIVALS[method]] = f"{method} is cheaper at every strength that was tried"
+            else:
+                values[f"left_by_{slug}"] = looks.gap(rest, mine, "ROUGE-L", ctx.seed)
     return Result(
         values=values,
         tables={"shoot_out": _shown(points)},

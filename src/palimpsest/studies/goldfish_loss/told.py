@@ -22,7 +22,7 @@ from palimpsest.studies.goldfish_loss import cast, looks
 from palimpsest.studies.verbatim_training import STANDARD, TELLINGS, K
 
 PAPER = "arXiv:2406.10209, reported second-hand"
-SHOWN = {STANDARD: (STANDARD, 0.0), "goldfish": ("goldfish", float(K))}
+SHOWN = {STANDARD: (STANDARD, 0.0), "goldfish": ("goldfish", K)}
 
 
 def retold(ctx: Context, method: str, strength: float, seed: int) -> Recitation:
@@ -72,10 +72,10 @@ def null_tellings(seed: int, documents: int = 20) -> dict[str, Value]:
     claims=[
         Claim(
             id="gl-6",
-            statement="In ordinary training memorization grows with the number of tellings: under "
+            statement="In ordinary training memorisation grows with the number of tellings: under "
             "the standard loss ROUGE-L is more than 0.1 higher for documents told 64 times than "
             "for those told once.",
-            source="arXiv:2202.07646: memorization grows with duplication",
+            source="arXiv:2202.07646: memorisation grows with duplication",
             grade="known",
             measure="growth_standard",
             rule="growth_standard > 0.1",
@@ -85,7 +85,7 @@ def null_tellings(seed: int, documents: int = 20) -> dict[str, Value]:
             statement="With k = 4 documents told 64 times look never told: ROUGE-L is less than "
             "0.1 above that of documents that the model never read.",
             source=f"{PAPER}: k = 4 overlaps the control almost entirely",
-            grade="S2",
+            grade="known",
             measure="excess_goldfish_64",
             rule="excess_goldfish_64 < 0.1",
         ),
@@ -249,7 +249,7 @@ def _counterfactual_figure(effects: pd.DataFrame, seed: int) -> Figure:
     numbers = "; ".join(means)
     return Figure(
         figure,
-        "Counterfactual memorization: how many more of a document's tokens come out right "
+        "Counterfactual memorisation: how many more of a document's tokens come out right "
         f"(teacher-forced) in the model that was told it than in the one that was not. {numbers}. "
         "A dot is a document, a bar the mean.",
         f"Dots by number of tellings for two losses. {numbers}.",
