@@ -200,8 +200,8 @@ def brittleness(learned: dict[int, np.ndarray], seed: int) -> Value:
             id="gl-13",
             statement="An edit unmasks what its window covers: the share of masked tokens that are "
             "targets in a near-duplicate is (1 − (1 − e)^h)(1 − 1/k), within 0.02.",
-            source="this book, the section on copies that differ (derived; arXiv:2406.10209 states no "
-            "such law, as far as it could be read)",
+            source="this book, the section on copies that differ (derived; arXiv:2406.10209 "
+            "states no such law, as far as it could be read)",
             grade="ours",
             measure="law_error",
             rule="law_error < 0.02",
@@ -210,8 +210,8 @@ def brittleness(learned: dict[int, np.ndarray], seed: int) -> Value:
             id="gl-14",
             statement="So a longer window protects less where copies differ: an edit in one token "
             "of twenty teaches masked tokens more with h = 50 than with h = 4.",
-            source="this book, the section on copies that differ (derived); that near-duplicates leak is "
-            "reported second-hand of arXiv:2406.10209",
+            source="this book, the section on copies that differ (derived); that near-duplicates "
+            "leak is reported second-hand of arXiv:2406.10209",
             grade="ours",
             measure="brittle",
             rule="brittle > 0",

@@ -74,8 +74,8 @@ def null_membership(seed: int, members: int = 100, twins: int = 400) -> dict[str
             id="gl-19",
             statement="Who knows the mask tells more: for documents told once kept tokens alone "
             "give a higher AUC than all tokens.",
-            source="this book, the section on membership (derived; arXiv:2406.10209 has no such score, as "
-            "far as it could be read)",
+            source="this book, the section on membership (derived; arXiv:2406.10209 has no such "
+            "score, as far as it could be read)",
             grade="ours",
             measure="auc_of_mask",
             rule="auc_of_mask > 0",
