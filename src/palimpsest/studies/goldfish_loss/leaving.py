@@ -240,8 +240,7 @@ def _leaving_words(values: dict[str, Value], places: pd.DataFrame) -> tuple[str,
     )
     caption = (
         f"Where texts learned with k = {K} are left: {numbers}. Beside the first wrong token the "
-        "first masked one of each text; the model often gets past a masked token or two by a good "
-        "guess."
+        "first masked one of each text: what lies between is how far good guesses carried."
     )
     return caption, f"Bars by place in the suffix, first masked and first wrong token. {numbers}."
 

@@ -37,7 +37,7 @@ def _validation_losses(
 
 
 def price_of(first: list[np.ndarray], second: list[np.ndarray], seed: int) -> Value:
-    """Mean loss a token of ``first`` minus that of ``second``, documents and seeds resampled.
+    """Mean loss a token of ``first`` minus that of ``second``, documents resampled.
 
     Args:
         first, second: for each seed [documents, 2], nats and tokens.
